@@ -1,0 +1,192 @@
+"""The sections of params.yaml, typed: unknown keys and values out of range are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mfnet.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+VARIANTS = ("full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg")
+
+
+class Section(BaseModel):
+    """A part of params.yaml; immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HeadParams(Section):
+    """Which head model, and how many of its directions are used."""
+
+    path: Path
+    landmarks: Path | None = None
+    texture: Path | None = None
+    masks: Path | None = None
+    n_shape: Annotated[int, Field(ge=1, le=300)] = 100
+    n_expression: Annotated[int, Field(ge=1, le=100)] = 50
+    n_albedo: Count = 40
+
+
+class SynthesizeParams(Section):
+    """How much generated data, and how hard it is."""
+
+    head_seed: int = 0
+    multipie_subjects: Annotated[int, Field(ge=2, le=346)]
+    recordings: Annotated[int, Field(ge=1, le=3)]
+    illuminations: list[Annotated[int, Field(ge=0, le=19)]] = Field(min_length=1)
+    wild_per_bin: Count
+    lab_subjects: Count
+    relief_mm: Weight
+
+
+class DataParams(Section):
+    """Where the data sets lie and what is made of them."""
+
+    multipie: Path
+    facescape: Path
+    image_size: Annotated[int, Field(ge=128, le=512, multiple_of=8)]
+    illuminations: list[Annotated[int, Field(ge=0, le=19)]] | None = None
+    crop_scale: Annotated[float, Field(ge=1, le=3)] = 1.25
+    min_face_pixels: Weight = 60
+    min_sharpness: Weight = 2.0
+    triplets: Count
+    side_yaw: tuple[float, float] = (15.0, 90.0)
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataParams:
+        if not 0 < self.side_yaw[0] <= self.side_yaw[1] <= 90:
+            raise ValueError("side_yaw must be [low, high] with 0 < low <= high <= 90")
+        return self
+
+
+class LandmarksParams(Section):
+    """Where landmarks come from."""
+
+    detector: Literal["sidecar", "face_alignment"]
+
+
+class EngineParams(Section):
+    """How many processes share preprocessing and scoring; null is one per core."""
+
+    workers: Count | None = None
+
+
+class FlowParams(Section):
+    """Optical flow: the estimator, and how the precomputed flow is stored."""
+
+    estimator: str = "packaged"
+    updates: Annotated[int, Field(ge=1, le=32)] = 6
+    stride: Annotated[int, Field(ge=1, le=16)] = 4
+    batch: Count = 16
+
+
+class NetworkParams(Section):
+    """MFNet's encoder and heads."""
+
+    encoder: Literal["compact", "resnet18", "resnet50"] = "compact"
+    weights: Path | None = None
+    features: Count = 256
+
+
+class LossParams(Section):
+    """The weights of equation 11, and which pixels equation 6 trusts."""
+
+    multiop: Weight
+    singlelmk: Weight
+    eye: Weight
+    lip: Weight
+    reg: Weight
+    consistency: bool = False
+
+
+class TrainParams(Section):
+    """The training loop."""
+
+    variants: list[Literal["full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg"]] = Field(min_length=1)
+    steps: Count
+    batch: Count
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    warmup: Fraction = 0.05
+    multiop_after: Fraction = 0.6
+    multiop_pairs: Count = 4
+    texture_size: Annotated[int, Field(ge=32, le=1024)] = 128
+    jitter: Fraction = 0.05
+    log_every: Count = 10
+    picture_every: Count = 200
+    checkpoint_every: Count = 200
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+
+
+class EvaluateParams(Section):
+    """How much of the benchmark is scored."""
+
+    lab_views: list[Annotated[int, Field(ge=0, le=10)]] = Field(default=list(range(11)), min_length=1)
+    batch: Count = 8
+    heat_meshes: Annotated[int, Field(ge=0)] = 4
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    head: HeadParams
+    synthesize: SynthesizeParams
+    data: DataParams
+    landmarks: LandmarksParams
+    engine: EngineParams = EngineParams()
+    flow: FlowParams = FlowParams()
+    network: NetworkParams = NetworkParams()
+    loss: LossParams
+    train: TrainParams
+    evaluate: EvaluateParams = EvaluateParams()
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown or missing, a value is out of range; the
+            message names the key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run from the repository's root, where params.yaml lies")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        known = _known_keys(first["loc"]) if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"{path}: {key}: {reason}{known}") from error
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    section: type[BaseModel] = Params
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        section = annotation
+    return "; known here: " + ", ".join(section.model_fields)
+
+
+def variant_loss(loss: LossParams, variant: str) -> LossParams:
+    """The loss weights of an ablation: `no_eye` is the same with `eye` at zero."""
+    if variant not in VARIANTS:
+        raise UserError(f"variant '{variant}' is unknown; expected one of {', '.join(VARIANTS)}")
+    if variant == "full":
+        return loss
+    return loss.model_copy(update={variant.removeprefix("no_"): 0.0})

@@ -1,0 +1,1 @@
+"""The data sets: their files' names, landmarks, crops and triplets."""

@@ -1,0 +1,111 @@
+"""Batches of triplets for training and validation, with geometric and colour jitter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from mfnet.data.landmarks import MIRROR
+from mfnet.data.store import FaceStore
+from mfnet.data.triplets import VIEWS
+from mfnet.flow.store import PAIRS, FlowStore
+
+
+class TripletBatch(NamedTuple):
+    """B triplets, views in the order front, left, right.
+
+    images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]; landmark_masks and consistency
+    [B, 4, 1, h, w] of the ordered pairs of `mfnet.flow.store.PAIRS`.
+    """
+
+    images: Tensor
+    landmarks: Tensor
+    landmark_masks: Tensor
+    consistency: Tensor
+
+    def to(self, device: torch.device) -> TripletBatch:
+        """The batch on a device."""
+        return TripletBatch(*(tensor.to(device) for tensor in self))
+
+
+class TripletData(torch.utils.data.Dataset[TripletBatch]):
+    """One split of the triplets, decoded as they are asked for."""
+
+    def __init__(self, triplets: pd.DataFrame, split: str, faces: FaceStore, flow: FlowStore) -> None:
+        self.rows = triplets[triplets["split"] == split]
+        self._faces, self._flow = faces, flow
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> TripletBatch:
+        row = self.rows.iloc[position]
+        images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
+        landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
+        pairs = [self._flow.pair(int(row.name), a, b) for a, b in PAIRS]
+        return TripletBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255,
+            torch.from_numpy(landmarks),
+            torch.from_numpy(np.stack([pair.landmark_mask for pair in pairs])).float()[:, None],
+            torch.from_numpy(np.stack([pair.consistent for pair in pairs])).float()[:, None],
+        )
+
+    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[TripletBatch]:
+        """Batches for ever in random order, or once in order where no generator is given."""
+        while True:
+            order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
+            for part in order.split(size):
+                # Batch normalisation needs full batches; a short last one is left to the next shuffle.
+                if generator is None or len(part) == size or len(self) < size:
+                    yield TripletBatch(*map(torch.stack, zip(*(self[int(k)] for k in part), strict=True)))
+            if generator is None:
+                return
+
+
+def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
+    """Mirror half of the triplets; shift, scale, brighten and tint every view a little.
+
+    Args:
+        batch: as loaded.
+        jitter: standard deviation of shift (in half images) and scale.
+        generator: of the draw.
+    """
+    n, views = batch.images.shape[:2]
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    sign = torch.where(mirrored, -1.0, 1.0)
+    # A mirrored left view is a right view, so the views and the pairs change places.
+    images, landmarks = batch.images.clone(), batch.landmarks.clone()
+    masks, consistency = batch.landmark_masks.clone(), batch.consistency.clone()
+    swap_views, swap_pairs = torch.tensor([0, 2, 1]), torch.tensor([2, 3, 0, 1])
+    images[mirrored] = images[mirrored][:, swap_views]
+    landmarks[mirrored] = landmarks[mirrored][:, swap_views][:, :, torch.from_numpy(MIRROR)]
+    masks[mirrored], consistency[mirrored] = masks[mirrored][:, swap_pairs], consistency[mirrored][:, swap_pairs]
+
+    scale = 1 + jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
+    shift = jitter * torch.randn(n, views, 2, generator=generator).clamp(-2, 2)
+    # new = scale * (mirror * old) + shift, so the sampling grid is its inverse.
+    theta = torch.zeros(n, views, 2, 3)
+    theta[..., 0, 0], theta[..., 1, 1] = sign[:, None] / scale, 1 / scale
+    theta[..., 0, 2], theta[..., 1, 2] = -sign[:, None] * shift[..., 0] / scale, -shift[..., 1] / scale
+
+    def move(pictures: Tensor, places: Tensor, mode: str) -> Tensor:
+        flat = pictures.flatten(0, 1)
+        grid = affine_grid(places.flatten(0, 1), list(flat.shape), align_corners=False)
+        return grid_sample(flat, grid, mode=mode, align_corners=False).view_as(pictures)
+
+    target_view = torch.tensor([VIEWS.index(b) for _, b in PAIRS])
+    gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
+    tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
+    flip = torch.stack([sign, torch.ones_like(sign)], -1)[:, None, None]
+    return TripletBatch(
+        (move(images, theta, "bilinear") * gain * tint).clamp(0, 1),
+        landmarks * flip * scale[..., None, None] + shift[:, :, None],
+        move(masks, theta[:, target_view], "nearest"),
+        move(consistency, theta[:, target_view], "nearest"),
+    )

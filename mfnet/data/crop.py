@@ -1,0 +1,61 @@
+"""The square around a face that the network sees: DECA's rule for 68 landmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mfnet.render.camera import Crop
+
+_MARGIN = 1.1
+
+
+def crop_around(landmarks: np.ndarray, scale: float) -> Crop:
+    """DECA's `kpt68` square: side int(1.1 (w + h) / 2 * scale) about the centre of the landmarks' box.
+
+    Args:
+        landmarks: [68, 2] pixels, 0 at the image's edge.
+        scale: 1.25 in DECA's test set-up.
+    """
+    low, high = landmarks.min(0), landmarks.max(0)
+    side = int((high - low).mean() * _MARGIN * scale)
+    centre = (low + high) / 2
+    return Crop(float(centre[0]), float(centre[1]), float(max(side, 1)))
+
+
+def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
+    """The square of a uint8 image [H, W, 3] as [size, size, 3]; black outside the photograph.
+
+    Edges map to edges (DECA maps the corners to the outermost pixels' centres, half a pixel inside). Large
+    photographs are averaged, not picked, so that the crop does not alias.
+    """
+    factor = max(1, round(crop.side / size))
+    fine = size * factor
+    step = crop.side / fine
+    x, y = crop.centre_x - crop.side / 2, crop.centre_y - crop.side / 2
+    to_photograph = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    square = cv2.warpAffine(image, to_photograph, (fine, fine), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA) if factor > 1 else square
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """RGB uint8 [H, W, 3], or None where the file is missing or unreadable."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return None if image is None else np.ascontiguousarray(image[..., ::-1])
+
+
+def encode(image: np.ndarray) -> bytes:
+    """JPEG bytes of an RGB uint8 image, at a quality that leaves no visible trace."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    assert done
+    return data.tobytes()
+
+
+def decode(data: bytes) -> np.ndarray:
+    """RGB uint8 [H, W, 3] of encoded bytes."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[..., ::-1]

@@ -1,0 +1,82 @@
+"""The 68 landmarks of a photograph: detected, or read from a side file in the data set's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from mfnet.errors import UserError
+
+SIDECAR = "landmarks.parquet"
+N_LANDMARKS = 68
+# Column i of a mirrored photograph's landmark i is landmark MIRROR[i] of the original.
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38,
+     37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+OUTER_EYES = (36, 45)
+
+
+class LandmarkDetector(Protocol):
+    """Finds the landmarks of one face."""
+
+    def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
+        """[68, 2] pixels of an RGB uint8 image [H, W, 3], 0 at the image's edge; None where there is no face."""
+        ...
+
+
+class Sidecar:
+    """Landmarks from `landmarks.parquet` in the data set's root: columns `path` and `landmarks` (136 numbers)."""
+
+    def __init__(self, root: Path) -> None:
+        path = root / SIDECAR
+        if not path.is_file():
+            raise UserError(
+                f"landmarks.detector is sidecar, but {path} is missing; expected that file, or face_alignment"
+            )
+        table = pd.read_parquet(path)
+        self._points = dict(zip(table["path"], table["landmarks"], strict=True))
+
+    def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
+        """See LandmarkDetector."""
+        points = self._points.get(relative_path)
+        return None if points is None else np.asarray(points, np.float32).reshape(N_LANDMARKS, 2)
+
+
+class FaceAlignment:
+    """The face-alignment package's 2-D detector; of several faces the one of the highest score."""
+
+    def __init__(self) -> None:
+        import face_alignment  # noqa: PLC0415  slow to import, and needed by nobody with a side file
+        import torch  # noqa: PLC0415
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._detector = face_alignment.FaceAlignment(
+                face_alignment.LandmarksType.TWO_D, device=device, compile=False
+            )
+        except OSError as error:
+            raise UserError(
+                "landmarks.detector face_alignment: its weights could not be loaded; put them into torch's "
+                f"hub/checkpoints folder or connect to the network ({' '.join(str(error).split())})"
+            ) from error
+
+    def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
+        """See LandmarkDetector."""
+        found = self._detector.get_landmarks_from_image(image)
+        return None if not found else np.asarray(found[0], np.float32)
+
+
+def landmark_detector(name: str, root: Path) -> LandmarkDetector:
+    """The detector that `landmarks.detector` names, for the data set at root."""
+    return Sidecar(root) if name == "sidecar" else FaceAlignment()
+
+
+def write_sidecar(root: Path, landmarks: dict[str, np.ndarray]) -> None:
+    """Write the side file that Sidecar reads: path relative to root -> [68, 2] pixels."""
+    paths = sorted(landmarks)
+    flat = [landmarks[path].astype(np.float32).ravel() for path in paths]
+    pd.DataFrame({"path": paths, "landmarks": flat}).to_parquet(root / SIDECAR)

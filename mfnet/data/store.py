@@ -1,0 +1,137 @@
+"""Preprocessed faces: encoded crops and landmarks in Parquet, one shard per subject and session."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mfnet.config import DataParams
+from mfnet.data.crop import crop_around, cut, decode, encode, read_image
+from mfnet.data.landmarks import N_LANDMARKS, landmark_detector
+from mfnet.data.multipie import CAMERA_YAW
+from mfnet.errors import UserError
+from mfnet.parallel import parallel_map, progress
+
+_MAX_OUTSIDE = 0.25
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("subject", pa.int32()),
+        ("session", pa.int32()),
+        ("recording", pa.int32()),
+        ("camera", pa.string()),
+        ("illumination", pa.int32()),
+        ("yaw", pa.float32()),
+        ("crop", pa.list_(pa.float32(), 3)),
+        ("landmarks", pa.list_(pa.float32(), 2 * N_LANDMARKS)),
+        ("image", pa.binary()),
+    ]
+)
+
+
+def preprocess(
+    index: pd.DataFrame, params: DataParams, detector: str, target: Path, workers: int | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Crop every indexed photograph into shards `target/<subject>_<session>.parquet`.
+
+    Returns:
+        The faces kept (all columns but the image, and shard and row), and the rejects (path, reason).
+
+    Raises:
+        UserError: nothing was kept.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    bad_names = index.loc[index["problem"].notna(), ["path", "problem"]]
+    rejects = [bad_names.rename(columns={"problem": "reason"})]
+    usable = index[index["problem"].isna()]
+    if params.illuminations is not None:
+        usable = usable[usable["illumination"].isin(params.illuminations)]
+    groups = [group for _, group in usable.groupby(["subject", "session"], sort=True)]
+    work = partial(_preprocess_shard, params=params, detector=detector, target=target)
+    faces = []
+    # A learned detector brings its own threads and device, so it stays in this process.
+    shards = (
+        parallel_map(work, groups, "faces", workers)
+        if detector == "sidecar"
+        else list(progress(map(work, groups), "faces", len(groups)))
+    )
+    for kept, rejected in shards:
+        faces.append(kept)
+        rejects.append(rejected)
+    rejected = pd.concat(rejects, ignore_index=True)
+    if not sum(map(len, faces)):
+        reason = rejected["reason"].value_counts().index[0] if len(rejected) else "no photograph of these illuminations"
+        raise UserError(f"preprocess: none of {len(index)} photographs was kept; the most frequent reason: {reason}")
+    return pd.concat(faces, ignore_index=True), rejected
+
+
+def _preprocess_shard(
+    group: pd.DataFrame, params: DataParams, detector: str, target: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    find = landmark_detector(detector, params.multipie)
+    rows, rejects = [], []
+    for row in group.to_dict("records"):
+        face = _preprocess_photograph(row, params, find)
+        if isinstance(face, str):
+            rejects.append({"path": row["path"], "reason": face})
+        else:
+            rows.append(face)
+    shard = f"{group['subject'].iloc[0]:03d}_{group['session'].iloc[0]:02d}"
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    pq.write_table(table, target / f"{shard}.parquet", row_group_size=64, compression="none")
+    kept = table.drop_columns(["image"]).to_pandas()
+    kept["shard"], kept["row"] = shard, np.arange(len(kept))
+    return kept, pd.DataFrame(rejects, columns=["path", "reason"])
+
+
+def _preprocess_photograph(row: dict, params: DataParams, find) -> dict | str:  # type: ignore[no-untyped-def]
+    """A row of the store, or why this photograph is rejected."""
+    image = read_image(params.multipie / row["path"])
+    if image is None:
+        return "unreadable image"
+    landmarks = find(row["path"], image)
+    if landmarks is None:
+        return "no face found"
+    crop = crop_around(landmarks, params.crop_scale)
+    extent = np.ptp(landmarks, axis=0).max()
+    if extent < params.min_face_pixels:
+        return f"face of {extent:.0f} pixels, below data.min_face_pixels {params.min_face_pixels:g}"
+    height, width = image.shape[:2]
+    outside = ((landmarks < 0) | (landmarks > [width, height])).any(1).mean()
+    if outside > _MAX_OUTSIDE:
+        return f"{outside:.0%} of the landmarks lie outside the photograph"
+    square = cut(image, crop, params.image_size)
+    sharpness = float(cv2.Laplacian(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY), cv2.CV_64F).std())
+    if sharpness < params.min_sharpness:
+        return f"blurred: sharpness {sharpness:.1f}, below data.min_sharpness {params.min_sharpness:g}"
+    normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
+    return {
+        **{name: row[name] for name in ("path", "subject", "session", "recording", "camera", "illumination")},
+        "yaw": CAMERA_YAW[row["camera"]],
+        "crop": list(crop),
+        "landmarks": normalised.astype(np.float32).ravel(),
+        "image": encode(square),
+    }
+
+
+class FaceStore:
+    """Reads crops back from the shards, one memory-mapped file at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._shards: dict[str, pa.Table] = {}
+
+    def image(self, shard: str, row: int) -> np.ndarray:
+        """RGB uint8 [S, S, 3] of a face."""
+        if shard not in self._shards:
+            path = self._folder / f"{shard}.parquet"
+            if not path.is_file():
+                raise UserError(f"faces: {path} is missing; run the preprocess stage")
+            self._shards[shard] = pq.read_table(path, columns=["image"], memory_map=True)
+        return decode(self._shards[shard]["image"][row].as_py())

@@ -1,0 +1,1 @@
+"""The FaceScape benchmark's metrics, the baselines, and the tables."""

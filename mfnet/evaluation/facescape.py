@@ -1,0 +1,186 @@
+"""CD, MNE and CR of the FaceScape single-view benchmark, with its oddities.
+
+Both meshes are brought to millimetres and a common depth, turned into the head's own coordinates and mapped onto a
+cylinder around it, 256 x 256; everything is judged on those maps. Zhu et al., "FaceScape: 3D Facial Dataset and
+Benchmark for Single-View 3D Face Reconstruction"; float64 throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from mfnet.data.facescape import PUPIL_DISTANCE_MM
+from mfnet.evaluation.closest import distances_to_grid
+from mfnet.evaluation.maps import N, CylinderMap, cylinder_map, orthographic_depth, pinhole_depth
+
+_STEP_MM = 15.0
+_FAILED = float("nan")
+
+
+class Mesh(NamedTuple):
+    """A triangle mesh: vertices [V, 3] float64, faces [F, 3] int64, counter-clockwise from outside."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+class Score(NamedTuple):
+    """One item's metrics; NaN where the benchmark's evaluator gives none or stops."""
+
+    cd_mm: float
+    mne_rad: float
+    completeness: float
+
+
+class Canonical(NamedTuple):
+    """Ground truth and aligned prediction in the head's coordinates, millimetres, and the depth's shift."""
+
+    truth: Mesh
+    prediction: Mesh
+    shift: float
+
+
+def score_wild(gt: Mesh, pred: Mesh, pupil_scale: float, rotation: np.ndarray, head_center: np.ndarray) -> Score:
+    """Score an in-the-wild item.
+
+    Args:
+        gt, pred: in the normalised image cube (x right, y up, z towards the viewer), the image being [-1, 1]^2.
+        pupil_scale: millimetres per unit.
+        rotation: [3, 3] head to camera.
+        head_center: [3] normalised.
+    """
+    return score_canonical(align_wild(gt, pred, pupil_scale, rotation, head_center))
+
+
+def score_lab(
+    gt: Mesh, pred: Mesh, K: np.ndarray, Rt: np.ndarray, rotation: np.ndarray, head_center: np.ndarray
+) -> Score:
+    """Score a lab item.
+
+    Args:
+        gt: world space, pupil distances.
+        pred: OpenCV camera space, pupil distances.
+        K: [3, 3] pixels. Rt: [3, 4] world to camera, pupil distances.
+        rotation: [3, 3] head to camera.
+        head_center: [3] millimetres in camera space.
+    """
+    canonical = align_lab(gt, pred, K, Rt, rotation, head_center)
+    return Score(_FAILED, _FAILED, _FAILED) if canonical is None else score_canonical(canonical)
+
+
+def align_wild(gt: Mesh, pred: Mesh, pupil_scale: float, rotation: np.ndarray, head_center: np.ndarray) -> Canonical:
+    """Millimetres, then the prediction's depth shifted by the median difference; see `score_wild`."""
+    truth, prediction = np.asarray(gt.vertices) * pupil_scale, np.asarray(pred.vertices) * pupil_scale
+    depth_truth = orthographic_depth(truth, gt.faces, pupil_scale)
+    shift = _median_difference(depth_truth, orthographic_depth(prediction, pred.faces, pupil_scale))
+    prediction = prediction - [0.0, 0.0, shift]
+    center = np.asarray(head_center) * pupil_scale
+    return _canonical(gt, pred, truth, prediction, rotation, center, shift)
+
+
+def align_lab(
+    gt: Mesh, pred: Mesh, K: np.ndarray, Rt: np.ndarray, rotation: np.ndarray, head_center: np.ndarray
+) -> Canonical | None:
+    """Millimetres, then the prediction scaled about the camera to the truth's depth; None where they do not meet."""
+    truth = np.asarray(gt.vertices) * PUPIL_DISTANCE_MM @ Rt[:, :3].T + Rt[:, 3] * PUPIL_DISTANCE_MM
+    prediction = np.asarray(pred.vertices) * PUPIL_DISTANCE_MM
+    depth_truth, depth_prediction = (
+        pinhole_depth(vertices, mesh.faces, K) for vertices, mesh in ((truth, gt), (prediction, pred))
+    )
+    both = (depth_truth != 0) & (depth_prediction != 0)
+    if not both.any():
+        return None
+    shift, mean_depth = _median_difference(depth_truth, depth_prediction), depth_truth[both].mean()
+    prediction = prediction * (mean_depth / (mean_depth - shift))
+    return _canonical(gt, pred, truth, prediction, rotation, np.asarray(head_center), shift)
+
+
+def _median_difference(depth_truth: np.ndarray, depth_prediction: np.ndarray) -> float:
+    both = (depth_truth != 0) & (depth_prediction != 0)
+    return float(np.median(depth_truth[both] - depth_prediction[both])) if both.any() else 0.0
+
+
+def _canonical(  # type: ignore[no-untyped-def]
+    gt: Mesh, pred: Mesh, truth, prediction, rotation, center, shift: float
+) -> Canonical:
+    return Canonical(
+        Mesh((truth - center) @ rotation, np.asarray(gt.faces, np.int64)),
+        Mesh((prediction - center) @ rotation, np.asarray(pred.faces, np.int64)),
+        shift,
+    )
+
+
+def score_canonical(canonical: Canonical) -> Score:
+    """CD, MNE and CR of aligned meshes in the head's coordinates."""
+    truth, prediction = cylinder_map(*canonical.truth), cylinder_map(*canonical.prediction)
+    both = (truth.radius != 0) & (prediction.radius != 0)
+    covered = np.count_nonzero(truth.radius)
+    completeness = np.count_nonzero(both) / covered if covered else _FAILED
+    if not both.any():
+        return Score(_FAILED, _FAILED, completeness)
+    error = chamfer_distance(np.where(both, truth.radius, 0), np.where(both, prediction.radius, 0))
+    return Score(error, _mean_normal_error(canonical, truth, prediction, both), completeness)
+
+
+def chamfer_distance(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """CD of two cylinder maps [256, 256] (mm, 0 = empty): mean distance of either's vertices to the other's surface.
+
+    NaN where the official evaluator stops: no surface, or triangles that leave the map.
+    """
+    grids = [surface_grid(radius) for radius in (truth, prediction)]
+    if any(grid is None for grid in grids):
+        return _FAILED
+    (points_t, valid_t), (points_p, valid_p) = grids  # type: ignore[misc]
+    distances = [
+        distances_to_grid(points_t, used_vertices(valid_t), points_p, valid_p),
+        distances_to_grid(points_p, used_vertices(valid_p), points_t, valid_t),
+    ]
+    return float(np.concatenate(distances).mean())
+
+
+def surface_grid(radius: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The points of a cylinder map [N*N, 3] and which pixels carry two triangles [N, N]; None if there is no mesh.
+
+    A pixel is valid where its radius differs by less than 15 mm from its right, lower and lower right neighbours
+    (wrapping around). Its triangles use flat indices k, k + 1, k + 256 and k + 257, which do not wrap; where they
+    would leave the map the official evaluator stops.
+    """
+    valid = radius != 0
+    for axes in ((0,), (1,), (0, 1)):
+        neighbour = np.roll(radius, [-1] * len(axes), axes)
+        valid &= np.abs(radius - neighbour) < _STEP_MM
+    if not valid.any() or valid[N - 1].any() or valid[N - 2, N - 1]:
+        return None
+    angle = 2 * np.pi * np.arange(N) / (N - 1)
+    height = 150 - 300 * np.arange(N) / (N - 1)
+    points = np.stack([-radius * np.sin(angle), np.repeat(height[:, None], N, 1), -radius * np.cos(angle)], -1)
+    return points.reshape(-1, 3), valid
+
+
+def used_vertices(valid: np.ndarray) -> np.ndarray:
+    """Flat indices of the pixels that some triangle of the valid pixels uses."""
+    k = np.flatnonzero(valid)
+    used = np.zeros(N * N, bool)
+    for offset in (0, 1, N, N + 1):
+        used[k + offset] = True
+    return np.flatnonzero(used)
+
+
+def _mean_normal_error(canonical: Canonical, truth: CylinderMap, prediction: CylinderMap, both: np.ndarray) -> float:
+    """MNE: angle between face normals after adding one to every component, unclipped, as the benchmark has it."""
+    shifted = []
+    for mesh, seen in ((canonical.truth, truth), (canonical.prediction, prediction)):
+        corners = mesh.vertices[mesh.faces[seen.triangle[both]]]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        unit = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
+        moved = unit + 1
+        shifted.append((moved / np.linalg.norm(moved, axis=1, keepdims=True), length[:, 0] > 0))
+    (first, has_first), (second, has_second) = shifted
+    usable = has_first & has_second
+    with np.errstate(invalid="ignore"):
+        angle = np.arccos((first[usable] * second[usable]).sum(1))
+    return float(angle.mean()) if len(angle) else math.nan

@@ -1,0 +1,65 @@
+"""reports/index.html: tables, figures and training pictures in one file that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import Any
+
+from mfnet.evaluation.tables import Table, formatted
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222 }
+h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc }
+table { border-collapse: collapse; font-size: 13px } td, th { padding: 3px 8px; text-align: right }
+td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } tr:nth-child(even) { background: #f5f5f5 }
+tr.measured { background: #e8f1fb } img { max-width: 100% } figure { margin: 1em 0 }
+figcaption, .scroll + p { color: #555; font-size: 13px } .scroll { overflow-x: auto }
+"""
+
+
+def build_page(tables: list[Table], figures: list[tuple[Path, str]], facts: dict[str, Any], notes: list[str]) -> str:
+    """The page as text.
+
+    Args:
+        tables: the paper's tables.
+        figures: picture files and their captions.
+        facts: what is measured in one number, name -> text.
+        notes: paragraphs below the title.
+    """
+    parts = ["<!doctype html><html lang='en'><head><meta charset='utf-8'><title>MFNet</title>"]
+    parts.append(f"<style>{_STYLE}</style></head><body><h1>MFNet: multi-view head reconstruction</h1>")
+    parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
+    parts.append(f"<h2>At a glance</h2><table>{rows}</table>")
+    parts += [_table(table) for table in tables]
+    parts.append("<h2>Figures</h2>")
+    parts += [_figure(path, caption) for path, caption in figures]
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _table(table: Table) -> str:
+    text = formatted(table)
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in text.columns)
+    body = []
+    for row in text.itertuples(index=False):
+        cells = "".join(f"<td>{_bold(str(cell))}</td>" for cell in row)
+        kind = "measured" if str(row[0]).startswith("measured") else "published"
+        body.append(f"<tr class='{kind}'>{cells}</tr>")
+    caption = f"<h2>Table {table.number}. {html.escape(table.caption)}</h2>"
+    note = (
+        "<p>CD in mm, MNE in rad, CR as a ratio. Bold: best of its source. Published rows were measured by their "
+        "authors on FaceScape's photographs of real people and are not comparable with rows measured here.</p>"
+    )
+    return f"{caption}<div class='scroll'><table><tr>{head}</tr>{''.join(body)}</table></div>{note}"
+
+
+def _bold(cell: str) -> str:
+    return f"<b>{html.escape(cell[2:-2])}</b>" if cell.startswith("**") else html.escape(cell)
+
+
+def _figure(path: Path, caption: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    source = f"data:image/png;base64,{data}"
+    return f"<figure><img src='{source}' alt='{html.escape(caption)}'><figcaption>{html.escape(caption)}</figcaption></figure>"

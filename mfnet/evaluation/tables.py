@@ -1,0 +1,134 @@
+"""The paper's three tables: what this machine measured, beside the published rows, never ranked together."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mfnet.data.facescape import BINS
+from mfnet.errors import UserError
+
+METRICS = ("cd_mm", "mne_rad", "completeness")
+_HEADINGS = {"cd_mm": "CD", "mne_rad": "MNE", "completeness": "CR"}
+_SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
+_DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
+PUBLISHED, MEASURED = "published, real data", "measured here"
+_LABELS = {"full": "MFNet", "mean_head": "mean head"} | {
+    f"no_{name}": f"- {name}" for name in ("multiop", "singlelmk", "eye", "lip", "reg")
+}
+
+
+class Table(NamedTuple):
+    """One of the paper's tables: number, caption and rows with the columns source, method and one per figure."""
+
+    number: int
+    caption: str
+    rows: pd.DataFrame
+
+
+def published() -> pd.DataFrame:
+    """The paper's printed figures: table, method, setting and the three metrics."""
+    return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
+
+
+def load_metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    """Method -> what `summarise` gave, from `<folder>/<method>.json`.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        raise UserError(f"report: no metrics in {folder}; run the evaluate stage")
+    return found
+
+
+def merged_metrics(metrics: dict[str, dict[str, Any]], variants: list[str]) -> dict[str, Any]:
+    """`reports/metrics.json`: a section per variant, and the baselines under `baselines`."""
+    missing = [variant for variant in variants if variant not in metrics]
+    if missing:
+        raise UserError(f"report: reports/metrics/{missing[0]}.json is missing; run evaluate@{missing[0]}")
+    baselines = {name: values for name, values in metrics.items() if name == "mean_head"}
+    return {variant: metrics[variant] for variant in variants} | {"baselines": baselines}
+
+
+def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str]) -> list[Table]:
+    """Tables 1 (wild, one view), 2 (lab, three views and one) and 3 (ablation)."""
+    printed = published()
+    wild = [_wild_row(metrics, name, MEASURED) for name in ("full", "mean_head") if name in metrics]
+    wild += _published_wild(printed[printed["table"] == 1])
+    lab = []
+    for name in ("full", "mean_head"):
+        for setting, views in (("three_view", ", three views"), ("single_view", ", one view")):
+            if setting in metrics.get(name, {}).get("lab", {}):
+                values = metrics[name]["lab"][setting]
+                lab.append({"source": MEASURED, "method": _LABELS[name] + views, **{m: values[m] for m in METRICS}})
+    for row in printed[printed["table"] == 2].to_dict("records"):
+        lab.append({"source": PUBLISHED, "method": row["method"], **{m: row[m] for m in METRICS}})
+    order = [variant for variant in variants if variant != "full"] + ["full"] * ("full" in variants)
+    ablation = [_wild_row(metrics, name, MEASURED) for name in order]
+    ablation += _published_wild(printed[printed["table"] == 3])
+    return [
+        Table(1, "FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(wild)),
+        Table(2, "FaceScape lab; MFNet from three views and from one", pd.DataFrame(lab)),
+        Table(3, "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(ablation)),
+    ]
+
+
+def _wild_row(metrics: dict[str, dict[str, Any]], name: str, source: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"source": source, "method": _LABELS[name]}
+    for place in BINS:
+        row |= {f"{place} {metric}": metrics[name]["wild"][place][metric] for metric in METRICS}
+    return row
+
+
+def _published_wild(printed: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = []
+    for method, group in printed.groupby("method", sort=False):
+        row: dict[str, Any] = {"source": PUBLISHED, "method": _LABELS.get(str(method), method)}
+        for values in group.to_dict("records"):
+            row |= {f"{values['setting']} {metric}": values[metric] for metric in METRICS}
+        rows.append(row)
+    return rows
+
+
+def _heading(column: str) -> str:
+    place, _, metric = column.rpartition(" ")
+    return f"{place} {_HEADINGS[metric]}".strip() if metric in _HEADINGS else column
+
+
+def formatted(table: Table) -> pd.DataFrame:
+    """The table's cells as text; the best figure of each source in asterisks."""
+    text = table.rows.astype(object).copy()
+    for column in table.rows.columns[2:]:
+        metric = column.rpartition(" ")[2]
+        for _, group in table.rows.groupby("source"):
+            values = pd.to_numeric(group[column])
+            best = values.min() if _SMALLER_IS_BETTER[metric] else values.max()
+            for index, value in values.items():
+                known = not math.isnan(value)
+                cell = f"{value:.{_DIGITS[metric]}f}" if known else "-"
+                text.at[index, column] = f"**{cell}**" if known and value == best and len(group) > 1 else cell
+    return text.rename(columns=_heading)
+
+
+def to_markdown(table: Table) -> str:
+    """The table as Markdown with its caption."""
+    text = formatted(table)
+    lines = [f"**Table {table.number}.** {table.caption}. CD in mm, MNE in rad, CR as a ratio.", ""]
+    lines += ["| " + " | ".join(text.columns) + " |", "|" + "---|" * len(text.columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in text.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def write_tables(tables: list[Table], folder: Path) -> None:
+    """Write `<folder>/{1,2,3}.{md,csv}`."""
+    for table in tables:
+        (folder / f"{table.number}.md").write_text(to_markdown(table))
+        table.rows.to_csv(folder / f"{table.number}.csv", index=False, float_format="%.6f")

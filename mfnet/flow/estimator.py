@@ -1,0 +1,146 @@
+"""The optical flow estimator F of equation 6: torchvision's RAFT, or a classical one without weights."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate
+from torchvision.models.optical_flow import (
+    Raft_Large_Weights,
+    Raft_Small_Weights,
+    raft_large,
+    raft_small,
+)
+
+from mfnet.errors import UserError
+
+PACKAGED_WEIGHTS = Path(str(files("mfnet.flow").joinpath("weights"))) / "raft_small.safetensors"
+_SMALLEST = 128
+
+
+class FlowEstimator(nn.Module):
+    """Flow from a first to a second image; differentiable in both, its own parameters fixed."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Estimate.
+
+        Args:
+            first, second: [B, 3, H, W] RGB in [0, 1].
+
+        Returns:
+            [B, 2, H, W] pixels (dx, dy): what is at p in the first image is at p + flow in the second.
+        """
+        raise NotImplementedError
+
+
+class RaftFlow(FlowEstimator):
+    """RAFT; H and W must be multiples of 8 and at least 128."""
+
+    def __init__(self, model: nn.Module, updates: int) -> None:
+        super().__init__()
+        self.model, self.updates = model.eval().requires_grad_(False), updates
+
+    def train(self, mode: bool = True) -> RaftFlow:
+        """Stay in evaluation mode: the estimator is fixed while MFNet trains."""
+        return super().train(False)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """See FlowEstimator."""
+        height, width = first.shape[-2:]
+        assert height % 8 == 0 and width % 8 == 0 and min(height, width) >= _SMALLEST, (height, width)
+        return self.model(first * 2 - 1, second * 2 - 1, num_flow_updates=self.updates)[-1]
+
+
+class ClassicalFlow(FlowEstimator):
+    """Coarse-to-fine iterated Lucas-Kanade with a soft floor on the structure tensor; no weights.
+
+    Lucas and Kanade, "An iterative image registration technique", IJCAI 1981.
+    """
+
+    def __init__(self, levels: int = 4, iterations: int = 4, window: int = 9, damping: float = 1e-3) -> None:
+        super().__init__()
+        self.levels, self.iterations, self.window, self.damping = levels, iterations, window, damping
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """See FlowEstimator."""
+        pyramid = [(first.mean(1, keepdim=True), second.mean(1, keepdim=True))]
+        for _ in range(self.levels - 1):
+            pyramid.append((avg_pool2d(pyramid[-1][0], 2), avg_pool2d(pyramid[-1][1], 2)))
+        flow = first.new_zeros(len(first), 2, *pyramid[-1][0].shape[-2:])
+        for level, (here, there) in enumerate(reversed(pyramid)):
+            if level:
+                flow = 2 * interpolate(flow, size=here.shape[-2:], mode="bilinear", align_corners=False)
+            for _ in range(self.iterations):
+                flow = flow + self._increment(here, warp(there, flow))
+        return flow
+
+    def _increment(self, here: Tensor, warped: Tensor) -> Tensor:
+        gradient_x = (torch.roll(warped, -1, 3) - torch.roll(warped, 1, 3)) / 2
+        gradient_y = (torch.roll(warped, -1, 2) - torch.roll(warped, 1, 2)) / 2
+        difference = warped - here
+
+        def windowed(product: Tensor) -> Tensor:
+            return avg_pool2d(product, self.window, 1, self.window // 2, count_include_pad=False)
+
+        xx, yy = windowed(gradient_x**2) + self.damping, windowed(gradient_y**2) + self.damping
+        xy = windowed(gradient_x * gradient_y)
+        x, y = windowed(gradient_x * difference), windowed(gradient_y * difference)
+        determinant = xx * yy - xy * xy
+        step = torch.cat([-(yy * x - xy * y) / determinant, -(xx * y - xy * x) / determinant], 1)
+        return step.clamp(-1.5, 1.5)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """The image [B, C, H, W] sampled at p + flow [B, 2, H, W] (pixels): the second image brought onto the first."""
+    height, width = image.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
+    return grid_sample(image, grid, align_corners=False, padding_mode="border")
+
+
+def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimator:
+    """An estimator by name.
+
+    Args:
+        name: "packaged" (this project's RAFT-small weights), "torchvision:small" or "torchvision:large" (their
+            published weights, downloaded), "classical", or the path of a state dict of torchvision's RAFT.
+        updates: RAFT's refinement steps.
+
+    Raises:
+        UserError: no such name or file, or the weights do not fit.
+    """
+    if name == "classical":
+        return ClassicalFlow()
+    if name.startswith("torchvision:"):
+        return RaftFlow(_published(name.removeprefix("torchvision:")), updates)
+    path = PACKAGED_WEIGHTS if name == "packaged" else Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"flow.estimator: '{name}' is neither packaged, torchvision:small, torchvision:large, classical nor a file"
+        )
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        large = any(key.startswith("mask_predictor") for key in state)
+        model = raft_large() if large else raft_small()
+        model.load_state_dict({key: value.float() for key, value in state.items()})
+    except (RuntimeError, OSError, ValueError, AttributeError) as error:
+        raise UserError(f"flow.estimator: {path} does not hold torchvision's RAFT ({str(error)[:200]})") from error
+    return RaftFlow(model, updates)
+
+
+def _published(size: str) -> nn.Module:
+    try:
+        if size == "small":
+            return raft_small(weights=Raft_Small_Weights.DEFAULT)
+        if size == "large":
+            return raft_large(weights=Raft_Large_Weights.DEFAULT)
+    except OSError as error:
+        raise UserError(
+            f"flow.estimator: torchvision:{size} needs its weights from the network or torch's hub folder ({error})"
+        ) from error
+    raise UserError(f"flow.estimator: torchvision has no RAFT '{size}'; expected small or large")

@@ -1,0 +1,122 @@
+"""Precomputed flow between the anchor and each side view, both ways, with consistency and landmark masks.
+
+One Parquet shard per subject and session; a row per ordered pair, at a stride, flow in float16 and masks as bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from mfnet.config import FlowParams
+from mfnet.covisible import landmark_mask
+from mfnet.data.store import FaceStore
+from mfnet.errors import UserError
+from mfnet.flow.estimator import FlowEstimator, warp
+from mfnet.parallel import progress
+
+# (a, b) of equation 5 and 6: a's texture is rendered into b.
+PAIRS = (("front", "left"), ("left", "front"), ("front", "right"), ("right", "front"))
+_CONSISTENT_RELATIVE, _CONSISTENT_PIXELS = 0.01, 0.5
+
+
+class PairFlow(NamedTuple):
+    """One ordered pair (a, b): flow from a to b [2, h, w] in pixels of the crop, and [h, w] bool masks."""
+
+    flow: np.ndarray
+    consistent: np.ndarray
+    landmark_mask: np.ndarray
+
+
+def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
+    """Where going there and back ends where it began (Sundaram et al., ECCV 2010): [B, 2, H, W] to [B, 1, H, W]."""
+    returned = warp(backward, forward)
+    squared = forward.square().sum(1, keepdim=True) + returned.square().sum(1, keepdim=True)
+    residual = (forward + returned).square().sum(1, keepdim=True)
+    return residual < _CONSISTENT_RELATIVE * squared + _CONSISTENT_PIXELS
+
+
+@torch.no_grad()
+def precompute_flow(
+    triplets: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams, target: Path
+) -> dict[str, float]:
+    """Write `target/<shard>.parquet` for every triplet; returns what was written and how consistent it is."""
+    target.mkdir(parents=True, exist_ok=True)
+    device = next(iter(estimator.parameters()), torch.zeros(0)).device
+    n_bytes, consistent, n_pairs = 0, 0.0, 0
+    for shard, group in progress(triplets.groupby("front_shard", sort=True), "flow", triplets["front_shard"].nunique()):
+        rows = []
+        for start in range(0, len(group), params.batch):
+            part = group.iloc[start : start + params.batch]
+            images = {view: _load(faces, part, view).to(device) for view in ("front", "left", "right")}
+            flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
+            for a, b in PAIRS:
+                agreement = forward_backward_consistency(flows[a, b], flows[b, a])
+                rows += _rows(part, a, b, flows[a, b], agreement, params.stride)
+                consistent += agreement.float().mean((1, 2, 3)).sum().item()
+                n_pairs += len(part)
+        n_bytes += sum(len(row["flow"]) + len(row["consistent"]) + len(row["landmark_mask"]) for row in rows)
+        pq.write_table(pa.Table.from_pylist(rows), target / f"{shard}.parquet")
+    return {
+        "pairs": n_pairs,
+        "bytes_per_triplet": n_bytes / max(len(triplets), 1),
+        "consistent_fraction": consistent / max(n_pairs, 1),
+    }
+
+
+def _load(faces: FaceStore, part: pd.DataFrame, view: str) -> Tensor:
+    images = [faces.image(shard, row) for shard, row in zip(part[f"{view}_shard"], part[f"{view}_row"], strict=True)]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def _rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, stride: int) -> list[dict]:
+    half = stride // 2
+    coarse = flow[:, :, half::stride, half::stride].half().cpu().numpy()
+    agree = agreement[:, 0, half::stride, half::stride].cpu().numpy()
+    rows = []
+    for k, (triplet, row) in enumerate(part.iterrows()):
+        landmarks = np.asarray(row[f"{b}_landmarks"], np.float32).reshape(-1, 2)
+        mask = landmark_mask(landmarks, row[f"{a}_yaw"], row[f"{b}_yaw"], coarse.shape[-1])
+        rows.append(
+            {
+                "triplet": triplet,
+                "pair": f"{a}>{b}",
+                "size": coarse.shape[-1],
+                "flow": coarse[k].tobytes(),
+                "consistent": np.packbits(agree[k]).tobytes(),
+                "landmark_mask": np.packbits(mask).tobytes(),
+            }
+        )
+    return rows
+
+
+class FlowStore:
+    """Reads the precomputed pairs of a triplet back."""
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(folder.glob("*.parquet"))
+        if not paths:
+            raise UserError(f"flow: no shard in {folder}; run the flow stage")
+        table = pa.concat_tables([pq.read_table(path, memory_map=True) for path in paths])
+        keys = zip(table["triplet"].to_pylist(), table["pair"].to_pylist(), strict=True)
+        self._row = {key: row for row, key in enumerate(keys)}
+        self._table = table
+
+    def pair(self, triplet: int, a: str, b: str) -> PairFlow:
+        """The pair (a, b) of the triplet with this row number in triplets.parquet."""
+        row = self._row[triplet, f"{a}>{b}"]
+        size = self._table["size"][row].as_py()
+
+        def bits(name: str) -> np.ndarray:
+            packed = np.frombuffer(self._table[name][row].as_py(), np.uint8)
+            return np.unpackbits(packed)[: size * size].reshape(size, size).astype(bool)
+
+        flow = np.frombuffer(self._table["flow"][row].as_py(), np.float16).reshape(2, size, size)
+        return PairFlow(flow, bits("consistent"), bits("landmark_mask"))

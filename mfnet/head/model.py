@@ -1,0 +1,137 @@
+"""The head model as data: what a FLAME file holds, validated, in one `.npz`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from mfnet.errors import UserError
+
+N_SHAPE, N_EXPRESSION, N_POSE_CORRECTIVES, N_JOINTS = 300, 100, 36, 5
+N_STATIC_LANDMARKS, N_CONTOUR_LANDMARKS, N_CONTOUR_ROWS = 51, 17, 79
+REGIONS = ("face", "eyes", "mouth")
+PARENTS = np.array([-1, 0, 1, 1, 1], dtype=np.int64)
+
+_OPTIONAL = "regions"
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A linear-blend-skinned head with FLAME's parameters.
+
+    Metres, FLAME's axes: x to the person's left, y up, z out of the face. ``V`` vertices, ``F`` triangles
+    (counter-clockwise from outside), ``T`` texture coordinates, ``R`` texels a side, ``K`` albedo directions.
+
+    Attributes:
+        template: [V, 3] the mean head.
+        faces: [F, 3] vertex indices.
+        shape_directions: [V, 3, 300] identity displacements of one standard deviation, decreasing variance.
+        expression_directions: [V, 3, 100] the same for expressions.
+        pose_directions: [V, 3, 36] displacements per entry of ``R - I`` of neck, jaw, left and right eye.
+        joint_regressor: [5, V] joints (root, neck, jaw, left eye, right eye) from the shaped vertices.
+        skinning_weights: [V, 5] rows sum to one.
+        static_landmark_faces, static_landmark_barycentric: [51], [51, 3] iBUG landmarks 17..67.
+        contour_landmark_faces, contour_landmark_barycentric: [79, 17], [79, 17, 3] iBUG landmarks 0..16, one
+            row per degree of yaw: row a for +a, row 39 + a for -a.
+        uv_coordinates, uv_faces: [T, 2] in [0, 1] with v upwards, [F, 3].
+        albedo_mean, albedo_basis: [R, R, 3] and [K, R, R, 3] RGB in [0, 1], row 0 at v = 1.
+        regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs and lid rims) and ``mouth`` (its interior).
+    """
+
+    template: np.ndarray
+    faces: np.ndarray
+    shape_directions: np.ndarray
+    expression_directions: np.ndarray
+    pose_directions: np.ndarray
+    joint_regressor: np.ndarray
+    skinning_weights: np.ndarray
+    static_landmark_faces: np.ndarray
+    static_landmark_barycentric: np.ndarray
+    contour_landmark_faces: np.ndarray
+    contour_landmark_barycentric: np.ndarray
+    uv_coordinates: np.ndarray
+    uv_faces: np.ndarray
+    albedo_mean: np.ndarray
+    albedo_basis: np.ndarray
+    regions: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n_vertices, n_faces = len(self.template), len(self.faces)
+        resolution = self.albedo_mean.shape[0]
+        expected = {
+            "template": (n_vertices, 3),
+            "faces": (n_faces, 3),
+            "shape_directions": (n_vertices, 3, N_SHAPE),
+            "expression_directions": (n_vertices, 3, N_EXPRESSION),
+            "pose_directions": (n_vertices, 3, N_POSE_CORRECTIVES),
+            "joint_regressor": (N_JOINTS, n_vertices),
+            "skinning_weights": (n_vertices, N_JOINTS),
+            "static_landmark_faces": (N_STATIC_LANDMARKS,),
+            "static_landmark_barycentric": (N_STATIC_LANDMARKS, 3),
+            "contour_landmark_faces": (N_CONTOUR_ROWS, N_CONTOUR_LANDMARKS),
+            "contour_landmark_barycentric": (N_CONTOUR_ROWS, N_CONTOUR_LANDMARKS, 3),
+            "uv_coordinates": (len(self.uv_coordinates), 2),
+            "uv_faces": (n_faces, 3),
+            "albedo_mean": (resolution, resolution, 3),
+            "albedo_basis": (len(self.albedo_basis), resolution, resolution, 3),
+        }
+        for name, shape in expected.items():
+            found = np.shape(getattr(self, name))
+            if found != shape:
+                raise UserError(f"head model: {name} has shape {found}, expected {shape}")
+        for name, limit in (("faces", n_vertices), ("uv_faces", len(self.uv_coordinates))):
+            index = getattr(self, name)
+            if index.min() < 0 or index.max() >= limit:
+                raise UserError(f"head model: {name} refers to index {index.max()}, expected 0..{limit - 1}")
+        for name in REGIONS:
+            if np.shape(self.regions.get(name)) != (n_vertices,):
+                raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
+
+    @property
+    def face_region(self) -> np.ndarray:
+        """[F] bool: triangles of the face itself, without mouth interior and eyes (the paper's M_face)."""
+        excluded = self.regions["eyes"] | self.regions["mouth"]
+        return self.regions["face"][self.faces].all(1) & ~excluded[self.faces].any(1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as an uncompressed ``.npz``; the same model always gives the same bytes."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != _OPTIONAL}
+        arrays |= {f"region_{name}": mask for name, mask in self.regions.items()}
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with open(partial, "wb") as stream:
+            np.savez(stream, **arrays)
+        partial.replace(path)
+
+    @staticmethod
+    def load(path: str | Path, landmarks: str | Path | None = None, **flame_files: str | Path | None) -> HeadModel:
+        """Read a head from this project's ``.npz`` or from FLAME's own ``.pkl``.
+
+        Args:
+            path: ``head.npz`` or ``generic_model.pkl``.
+            landmarks: for a pickle, FLAME's ``landmark_embedding.npy``.
+            flame_files: for a pickle, optionally ``texture`` (FLAME_texture.npz) and ``masks`` (FLAME_masks.pkl).
+
+        Raises:
+            UserError: the file is missing, is not a head model, or an array in it has the wrong shape.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"head.path: no file at {path}; expected head.npz or FLAME's generic_model.pkl")
+        if path.suffix == ".pkl":
+            from mfnet.head.flame_import import load_flame  # noqa: PLC0415  avoids a cycle
+
+            return load_flame(path, landmarks, **flame_files)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (ValueError, OSError, EOFError) as error:
+            raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
+        regions = {name[len("region_") :]: arrays.pop(name) for name in list(arrays) if name.startswith("region_")}
+        missing = [f.name for f in fields(HeadModel) if f.name != _OPTIONAL and f.name not in arrays]
+        if missing:
+            raise UserError(f"head.path: {path} lacks the array {missing[0]}")
+        return HeadModel(**arrays, regions=regions)

@@ -1,0 +1,165 @@
+"""MFNet (section 3.1): a shared encoder, features fused over the views, heads for what is shared and per view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mfnet.config import HeadParams, NetworkParams
+from mfnet.errors import UserError
+from mfnet.head import Flame
+from mfnet.render.camera import orthographic_project
+
+# Of a crop by DECA's rule: the square is about 0.2 m wide, so [-1, 1] spans s = 10 per metre.
+_TYPICAL_SCALE = 10.0
+_TYPICAL_AMBIENT = 2.4
+_SPREAD = {"rotation": 1.0, "camera": 0.1, "jaw": 0.2, "light": 0.3}
+
+
+class Parameters(NamedTuple):
+    """What MFNet predicts for a batch of B people in N views.
+
+    shape [B, n_shape], expression [B, n_expression] and jaw [B, 3] (axis-angle) are shared by the views; rotation
+    [B, N, 3] (axis-angle of the head), camera [B, N, 3] (log of the scale over 10, and where the landmarks' mean
+    projects, in [-1, 1]), albedo [B, N, K] and light [B, N, 9, 3] are each view's own.
+    """
+
+    shape: Tensor
+    expression: Tensor
+    jaw: Tensor
+    rotation: Tensor
+    camera: Tensor
+    albedo: Tensor
+    light: Tensor
+
+
+class Decoded(NamedTuple):
+    """Heads in front of their cameras, views unrolled into the batch (B * N).
+
+    vertices [B*N, V, 3] metres in FLAME's axes, projected [B*N, V, 3] and landmarks [B*N, 68, 3] in the crop's
+    [-1, 1] with depth, camera [B*N, 3] (s, tx, ty) of `orthographic_project`.
+    """
+
+    vertices: Tensor
+    projected: Tensor
+    landmarks: Tensor
+    camera: Tensor
+
+
+class CompactEncoder(nn.Sequential):
+    """Ten convolutions that keep the layout of a small crop; for two CPU cores."""
+
+    def __init__(self, features: int) -> None:
+        layers: list[nn.Module] = []
+        channels = 3
+        for width, stride in ((24, 2), (48, 2), (48, 1), (96, 2), (96, 1), (160, 2), (160, 1), (224, 2)):
+            kernel = 5 if channels == 3 else 3
+            layers += [
+                nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(channels * 16, features), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+def _encoder(params: NetworkParams) -> nn.Module:
+    if params.encoder == "compact":
+        return CompactEncoder(params.features)
+    encoder = getattr(torchvision.models, params.encoder)(weights=None)
+    width = encoder.fc.in_features
+    encoder.fc = nn.Identity()
+    if params.weights is not None:
+        _load_encoder(encoder, params.weights)
+    return nn.Sequential(encoder, nn.Linear(width, params.features), nn.ReLU(inplace=True))
+
+
+def _load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Start from a torchvision state dict, or from DECA's (keys `E_flame` and `encoder.`)."""
+    if not path.is_file():
+        raise UserError(f"network.weights: no file at {path}; expected a state dict of the encoder, or null")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        state = state.get("E_flame", state)
+        state = {key.removeprefix("encoder."): value for key, value in state.items()}
+        missing = [key for key in encoder.state_dict() if key not in state]
+        if missing:
+            raise UserError(f"network.weights: {path} lacks {missing[0]}; expected the encoder that network names")
+        encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
+    except (RuntimeError, OSError, ValueError) as error:
+        raise UserError(f"network.weights: {path} does not fit the encoder ({str(error)[:200]})") from error
+
+
+def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two layers that begin near zero, so that training starts from the mean head."""
+    last = nn.Linear(hidden, outputs)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), last)
+
+
+class MFNet(nn.Module):
+    """Photographs of one person from any number of views to named parameters.
+
+    The paper concatenates three features; here their mean and their maximum are concatenated, which is the same
+    information in another order for three views and defined for any number of them.
+    """
+
+    def __init__(self, params: NetworkParams, head: HeadParams) -> None:
+        super().__init__()
+        features = params.features
+        self.encoder = _encoder(params)
+        self._shared_sizes = [head.n_shape, head.n_expression, 3]
+        self._view_sizes = [3, 3, head.n_albedo, 27]
+        self.shared_head = _head(2 * features, 2 * features, sum(self._shared_sizes))
+        self.view_head = _head(features, features, sum(self._view_sizes))
+
+    def forward(self, images: Tensor) -> Parameters:
+        """Regress.
+
+        Args:
+            images: [B, N, 3, S, S] RGB in [0, 1], the N views of each person.
+        """
+        batch, views = images.shape[:2]
+        features = self.encoder(images.flatten(0, 1) * 2 - 1).unflatten(0, (batch, views))
+        fused = torch.cat([features.mean(1), features.amax(1)], 1)
+        shape, expression, jaw = self.shared_head(fused).split(self._shared_sizes, 1)
+        rotation, camera, albedo, light = self.view_head(features).split(self._view_sizes, 2)
+        ambient = torch.zeros_like(light[..., :3]) + _TYPICAL_AMBIENT
+        light = _SPREAD["light"] * light + torch.nn.functional.pad(ambient, (0, 24))
+        return Parameters(
+            shape, expression, _SPREAD["jaw"] * jaw, _SPREAD["rotation"] * rotation, _SPREAD["camera"] * camera,
+            albedo, light.unflatten(2, (9, 3)),
+        )  # fmt: skip
+
+
+def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None) -> Decoded:
+    """Parameters to heads in front of cameras (equation 1 and the scaled orthography of every view).
+
+    Args:
+        flame: the decoder; one restricted to the landmarks gives only their vertices.
+        parameters: of B people in N views.
+        views: [M] int64 indices into the unrolled B * N views to decode; None is all of them.
+    """
+    n_views = parameters.rotation.shape[1]
+    if views is None:
+        views = torch.arange(parameters.rotation.shape[:2].numel(), device=parameters.shape.device)
+    person = views // n_views
+    rotation, camera = parameters.rotation.flatten(0, 1)[views], parameters.camera.flatten(0, 1)[views]
+    still = torch.zeros_like(rotation)
+    pose = torch.cat([rotation, still, parameters.jaw[person], still, still], 1)
+    out = flame(parameters.shape[person], parameters.expression[person], pose)
+    scale = _TYPICAL_SCALE * camera[:, :1].exp()
+    # The crop is centred on the landmarks, so the network says where their mean is and not where the neck is.
+    mean = out.landmarks.mean(1)[:, :2]
+    shift = camera[:, 1:] * camera.new_tensor([1, -1]) / scale - mean
+    full = torch.cat([scale, shift], 1)
+    return Decoded(
+        out.vertices, orthographic_project(out.vertices, full), orthographic_project(out.landmarks, full), full
+    )

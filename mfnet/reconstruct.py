@@ -1,0 +1,198 @@
+"""Photographs to a head: the trained network as something to call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mfnet.config import Params
+from mfnet.data.crop import crop_around, cut, read_image
+from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
+from mfnet.errors import UserError
+from mfnet.head import Flame, HeadModel
+from mfnet.network import MFNet, Parameters, decode
+from mfnet.render import Renderer
+from mfnet.render.camera import Crop
+from mfnet.render.texture import fill_unseen, fuse_textures
+from mfnet.training import load_network
+
+_TEXTURE_SIZE = 512
+Photograph = np.ndarray | str | Path
+
+
+@dataclass(frozen=True)
+class ViewCamera:
+    """Where one photograph was taken from.
+
+    rotation [3] axis-angle of the head and camera [3] (s, tx, ty), the scaled orthography of the crop; crop, the
+    square of the photograph that is [-1, 1].
+    """
+
+    rotation: np.ndarray
+    camera: np.ndarray
+    crop: Crop
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A head without its rotation: vertices [V, 3] metres, faces [F, 3], texture [T, T, 3] RGB uint8.
+
+    parameters: name -> array of shape, expression, jaw; cameras: one per photograph; overlays: the photographs'
+    crops with the shape drawn over them, RGB uint8.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    texture: np.ndarray
+    parameters: dict[str, np.ndarray]
+    cameras: list[ViewCamera]
+    overlays: list[np.ndarray]
+    uv_coordinates: np.ndarray
+    uv_faces: np.ndarray
+
+    def save(self, folder: str | Path) -> None:
+        """Write mesh.obj, its .mtl and texture.png, mesh.glb, overlay.png and parameters.json."""
+        import trimesh  # noqa: PLC0415  only needed for writing
+        from PIL import Image  # noqa: PLC0415
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        corner = np.zeros(len(self.uv_coordinates), np.int64)
+        corner[self.uv_faces.ravel()] = self.faces.ravel()
+        material = trimesh.visual.texture.SimpleMaterial(image=Image.fromarray(self.texture), diffuse=[255] * 4)
+        visual = trimesh.visual.TextureVisuals(uv=self.uv_coordinates, material=material)
+        mesh = trimesh.Trimesh(self.vertices[corner], self.uv_faces, visual=visual, process=False)
+        text, extra = trimesh.exchange.obj.export_obj(mesh, mtl_name="mesh.mtl", return_texture=True)
+        (folder / "mesh.obj").write_text(text)
+        for name, data in extra.items():
+            content = data.replace(b"material_0.png", b"texture.png") if name.endswith(".mtl") else None
+            if content is not None:
+                (folder / name).write_bytes(content)
+        Image.fromarray(self.texture).save(folder / "texture.png")
+        mesh.export(folder / "mesh.glb")
+        Image.fromarray(np.concatenate(self.overlays, 1)).save(folder / "overlay.png")
+        content_json: dict[str, Any] = {name: value.tolist() for name, value in self.parameters.items()}
+        content_json["cameras"] = [
+            {"rotation": c.rotation.tolist(), "camera": c.camera.tolist(), "crop": list(c.crop)} for c in self.cameras
+        ]
+        (folder / "parameters.json").write_text(json.dumps(content_json, indent=1) + "\n")
+
+
+class Reconstructor:
+    """A trained MFNet with its head model; `Reconstructor.load("models/full")([front, left, right])`."""
+
+    def __init__(self, network: MFNet, head: HeadModel, params: Params, device: torch.device) -> None:
+        self.network, self.head, self.params, self.device = network, head, params, device
+        self.flame = Flame(head, params.head.n_shape, params.head.n_expression).to(device)
+        self._detector: LandmarkDetector | None = None
+
+    @staticmethod
+    def load(folder: str | Path, device: str | None = None) -> Reconstructor:
+        """From a folder that the train stage wrote.
+
+        Raises:
+            UserError: the folder or a file in it is missing.
+        """
+        folder = Path(folder)
+        for name in ("config.json", "model.safetensors", "head.npz"):
+            if not (folder / name).is_file():
+                raise UserError(f"model: {folder / name} is missing; expected a folder that the train stage wrote")
+        config = json.loads((folder / "config.json").read_text())
+        config.pop("variant")
+        params = Params.model_validate(config)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return Reconstructor(load_network(folder, params, place), HeadModel.load(folder / "head.npz"), params, place)
+
+    @torch.no_grad()
+    def predict(self, crops: Tensor) -> Parameters:
+        """Parameters of a batch of crops [B, N, 3, S, S] in [0, 1]."""
+        return self.network(crops.to(self.device))
+
+    def crop(self, image: np.ndarray, landmarks: np.ndarray) -> tuple[Crop, Tensor]:
+        """The square around landmarks [68, 2] of an RGB uint8 image, and its pixels [3, S, S] in [0, 1]."""
+        crop = crop_around(landmarks, self.params.data.crop_scale)
+        pixels = cut(image, crop, self.params.data.image_size)
+        return crop, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+    def __call__(
+        self, photographs: Sequence[Photograph], landmarks: Sequence[np.ndarray] | None = None
+    ) -> Reconstruction:
+        """Reconstruct one person.
+
+        Args:
+            photographs: RGB uint8 arrays [H, W, 3] or paths; one to any number of views.
+            landmarks: [68, 2] pixels per photograph; found by face-alignment where not given.
+
+        Raises:
+            UserError: no photograph, an unreadable one, or one without a face.
+        """
+        if not photographs:
+            raise UserError("reconstruct: no photograph given; expected one to any number of views")
+        crops, pixels = [], []
+        for position, photograph in enumerate(photographs):
+            image = photograph if isinstance(photograph, np.ndarray) else read_image(Path(photograph))
+            if image is None:
+                raise UserError(f"reconstruct: {photograph} is not a readable image")
+            points = landmarks[position] if landmarks is not None else self._find(image)
+            if points is None:
+                raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
+            crop, square = self.crop(image, np.asarray(points))
+            crops.append(crop)
+            pixels.append(square)
+        return self._reconstruct(crops, torch.stack(pixels)[None].to(self.device))
+
+    def _find(self, image: np.ndarray) -> np.ndarray | None:
+        if self._detector is None:
+            self._detector = FaceAlignment()
+        return self._detector("", image)
+
+    @torch.no_grad()
+    def _reconstruct(self, crops: list[Crop], images: Tensor) -> Reconstruction:
+        parameters = self.predict(images)
+        decoded = decode(self.flame, parameters)
+        renderer = Renderer(self.head, images.shape[-1], _TEXTURE_SIZE, self.params.head.n_albedo).to(self.device)
+        view = renderer.view(decoded.vertices, decoded.projected)
+        textures, weights = renderer.extract(images[0], view)
+        fused, confidence = fuse_textures(textures[None], weights[None])
+        albedo = renderer.albedo(parameters.albedo[0].mean(0, keepdim=True))
+        texture = fill_unseen(fused, confidence, albedo)
+        shapes = renderer.depth_shading(view)
+        overlay = torch.where(shapes > 0, 0.35 * images[0] + 0.65 * shapes, images[0])
+
+        still = torch.zeros_like(parameters.jaw)
+        pose = torch.cat([still, still, parameters.jaw, still, still], 1)
+        neutral = self.flame(parameters.shape, parameters.expression, pose).vertices[0]
+        return Reconstruction(
+            vertices=neutral.cpu().numpy(),
+            faces=self.head.faces,
+            texture=_picture(texture[0]),
+            parameters={name: getattr(parameters, name)[0].cpu().numpy() for name in ("shape", "expression", "jaw")},
+            cameras=[
+                ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), crop)
+                for rotation, camera, crop in zip(parameters.rotation[0], decoded.camera, crops, strict=True)
+            ],
+            overlays=[_picture(picture) for picture in overlay],
+            uv_coordinates=self.head.uv_coordinates,
+            uv_faces=self.head.uv_faces,
+        )
+
+
+def _picture(image: Tensor) -> np.ndarray:
+    return np.ascontiguousarray((image.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy())
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
+    """Pictures of any size as a grid of squares, RGB uint8."""
+    squares = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures]
+    blank = np.full((side, side, 3), 255, np.uint8)
+    squares += [blank] * (-len(squares) % columns)
+    rows = [np.concatenate(squares[k : k + columns], 1) for k in range(0, len(squares), columns)]
+    return np.concatenate(rows)

@@ -1,0 +1,191 @@
+"""Which triangle each pixel sees, differentiably and without a compiled extension.
+
+The search for the visible triangle carries no gradient; it runs in a numba kernel on the CPU and as one batch of
+tensor operations elsewhere. Barycentrics and depth are then recomputed from the visible triangles' vertices with
+ordinary differentiable operations, the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from mfnet.errors import UserError
+
+_DEGENERATE = 1e-12
+
+
+class Fragments(NamedTuple):
+    """What each pixel sees: pix_to_face [B, H, W] int64 (-1 empty), bary [B, H, W, 3], zbuf [B, H, W]."""
+
+    pix_to_face: Tensor
+    bary: Tensor
+    zbuf: Tensor
+
+
+def rasterize(
+    vertices: Tensor,
+    faces: Tensor,
+    image_size: tuple[int, int],
+    backend: str = "native",
+    cull_backfaces: bool = False,
+) -> Fragments:
+    """Rasterize one mesh topology for a batch of vertex positions.
+
+    Args:
+        vertices: [B, V, 3] x right and y down, both in [-1, 1] over the image, pixel (i, j) centred at
+            ((2j + 1) / W - 1, (2i + 1) / H - 1); z grows away from the camera, in any unit.
+        faces: [F, 3] int64.
+        image_size: (H, W) pixels.
+        backend: "native", or "pytorch3d" where that package is installed.
+        cull_backfaces: leave out triangles that are clockwise as seen by the camera.
+
+    Returns:
+        Fragments; bary and zbuf are differentiable in the vertices, 0 and -1 where nothing is seen.
+    """
+    if backend == "native":
+        search = _search_cpu if vertices.device.type == "cpu" else _search_tensor
+    elif backend == "pytorch3d":
+        from mfnet.render.pytorch3d_backend import search_pytorch3d as search  # noqa: PLC0415  optional package
+    else:
+        raise UserError(f"render backend '{backend}' is unknown; expected native or pytorch3d")
+    pix_to_face = search(vertices.detach(), faces, image_size, cull_backfaces)
+    return _differentiable_fragments(vertices, faces, pix_to_face)
+
+
+def pixel_centres(image_size: tuple[int, int], like: Tensor) -> Tensor:
+    """[H, W, 2] (x, y) of each pixel's centre in [-1, 1]."""
+    height, width = image_size
+    x = (2 * torch.arange(width, dtype=like.dtype, device=like.device) + 1) / width - 1
+    y = (2 * torch.arange(height, dtype=like.dtype, device=like.device) + 1) / height - 1
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1)
+
+
+def _differentiable_fragments(vertices: Tensor, faces: Tensor, pix_to_face: Tensor) -> Fragments:
+    batch, height, width = pix_to_face.shape
+    covered = (pix_to_face.flatten() >= 0).nonzero()[:, 0]
+    face = pix_to_face.flatten()[covered]
+    image = covered // (height * width)
+    corner_index = faces[face] + image[:, None] * vertices.shape[1]
+    corners = vertices.reshape(-1, 3).index_select(0, corner_index.flatten()).view(-1, 3, 3)
+    point = pixel_centres((height, width), vertices).view(-1, 2)[covered % (height * width)]
+
+    a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+    area = _cross(b - a, c - a)
+    bary = torch.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
+    bary = bary / area[:, None]
+    depth = (bary * corners[..., 2]).sum(1)
+
+    full_bary = vertices.new_zeros(batch * height * width, 3).index_copy(0, covered, bary)
+    full_depth = vertices.new_full((batch * height * width,), -1.0).index_copy(0, covered, depth)
+    return Fragments(pix_to_face, full_bary.view(batch, height, width, 3), full_depth.view(batch, height, width))
+
+
+def _cross(first: Tensor, second: Tensor) -> Tensor:
+    return first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+
+
+def _search_cpu(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
+    points = np.ascontiguousarray(vertices.numpy())
+    found = np.empty((len(points), *image_size), np.int64)
+    _scan(points, np.ascontiguousarray(faces.numpy()), cull_backfaces, found)
+    return torch.from_numpy(found)
+
+
+@numba.njit(parallel=True, cache=True)
+def _scan(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
+    """Fill found [B, H, W] with the nearest triangle per pixel; images in parallel, each in a fixed order."""
+    batch, height, width = found.shape
+    for image in numba.prange(batch):
+        depth = np.full((height, width), np.inf)
+        found[image] = -1
+        for face in range(faces.shape[0]):
+            ia, ib, ic = faces[face, 0], faces[face, 1], faces[face, 2]
+            ax = (np.float64(vertices[image, ia, 0]) + 1.0) * 0.5 * width - 0.5
+            ay = (np.float64(vertices[image, ia, 1]) + 1.0) * 0.5 * height - 0.5
+            bx = (np.float64(vertices[image, ib, 0]) + 1.0) * 0.5 * width - 0.5
+            by = (np.float64(vertices[image, ib, 1]) + 1.0) * 0.5 * height - 0.5
+            cx = (np.float64(vertices[image, ic, 0]) + 1.0) * 0.5 * width - 0.5
+            cy = (np.float64(vertices[image, ic, 1]) + 1.0) * 0.5 * height - 0.5
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            if not abs(area) > _DEGENERATE or (cull_backfaces and area > 0):
+                continue
+            first_row = max(0, int(np.ceil(max(min(ay, by, cy), -1.0))))
+            last_row = min(height - 1, int(np.floor(min(max(ay, by, cy), height + 1.0))))
+            first_column = max(0, int(np.ceil(max(min(ax, bx, cx), -1.0))))
+            last_column = min(width - 1, int(np.floor(min(max(ax, bx, cx), width + 1.0))))
+            az, bz, cz = vertices[image, ia, 2], vertices[image, ib, 2], vertices[image, ic, 2]
+            for row in range(first_row, last_row + 1):
+                for column in range(first_column, last_column + 1):
+                    wa = ((bx - column) * (cy - row) - (by - row) * (cx - column)) / area
+                    wb = ((cx - column) * (ay - row) - (cy - row) * (ax - column)) / area
+                    wc = 1.0 - wa - wb
+                    if wa >= 0 and wb >= 0 and wc >= 0:
+                        z = wa * az + wb * bz + wc * cz
+                        if z < depth[row, column]:
+                            depth[row, column] = z
+                            found[image, row, column] = face
+
+
+def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
+    """The same search as a batch of tensor operations: every (triangle, pixel of its box) pair at once."""
+    height, width = image_size
+    scale = torch.tensor([width, height], dtype=torch.float64, device=vertices.device)
+    corners = vertices.double()[:, faces]
+    xy = (corners[..., :2] + 1) * 0.5 * scale - 0.5
+    a, b, c = xy.unbind(2)
+    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]
+    usable = (area.abs() > _DEGENERATE) & ~(area.gt(0) & cull_backfaces)
+    limit = torch.stack([scale.new_tensor(width - 1), scale.new_tensor(height - 1)])
+    first = xy.amin(2).ceil().clamp(min=0).minimum(limit + 1)
+    size = (xy.amax(2).floor().minimum(limit).clamp(min=-1) - first + 1).clamp(min=0) * usable[..., None]
+    size, first = size.long(), first.long()
+    count = (size[..., 0] * size[..., 1]).flatten()
+
+    owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    rank = torch.arange(len(owner), device=count.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    column = first.view(-1, 2)[owner, 0] + rank % size.view(-1, 2)[owner, 0]
+    row = first.view(-1, 2)[owner, 1] + rank // size.view(-1, 2)[owner, 0]
+    a, b, c = (corner.reshape(-1, 2)[owner] for corner in (a, b, c))
+    point = torch.stack([column, row], 1).double()
+    weight_a = _cross(b - point, c - point) / area.flatten()[owner]
+    weight_b = _cross(c - point, a - point) / area.flatten()[owner]
+    weights = torch.stack([weight_a, weight_b, 1 - weight_a - weight_b], 1)
+    inside = (weights >= 0).all(1)
+
+    depth = (weights * corners[..., 2].reshape(-1, 3)[owner]).sum(1)[inside].float()
+    bits = depth.view(torch.int32).long()
+    ordered = torch.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+    image, face = owner[inside] // len(faces), owner[inside] % len(faces)
+    key = (ordered << 32) + face
+    pixel = (image * height + row[inside]) * width + column[inside]
+    empty = torch.iinfo(torch.int64).max
+    nearest = torch.full((len(vertices) * height * width,), empty, dtype=torch.int64, device=vertices.device)
+    nearest.scatter_reduce_(0, pixel, key, "amin")
+    found = torch.where(nearest == empty, -1, nearest & 0xFFFFFFFF)
+    return found.view(len(vertices), height, width)
+
+
+def interpolate(fragments: Fragments, corner_values: Tensor) -> Tensor:
+    """Attribute at each pixel from values at triangle corners.
+
+    Args:
+        fragments: of a batch of B images.
+        corner_values: [F, 3, C] shared by the batch or [B, F, 3, C].
+
+    Returns:
+        [B, H, W, C], 0 where nothing is seen; differentiable in values and barycentrics.
+    """
+    batch, height, width = fragments.pix_to_face.shape
+    face = fragments.pix_to_face.clamp(min=0).flatten(1)
+    if corner_values.dim() == 3:
+        picked = corner_values[face]
+    else:
+        offset = torch.arange(batch, device=face.device)[:, None] * corner_values.shape[1]
+        picked = corner_values.flatten(0, 1).index_select(0, (face + offset).flatten())
+        picked = picked.view(batch, height * width, 3, -1)
+    return (picked * fragments.bary.flatten(1, 2)[..., None]).sum(2).view(batch, height, width, -1)

@@ -1,0 +1,90 @@
+"""Equation 4: a head with a texture or an albedo and light, seen by a camera."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mfnet.head.model import HeadModel
+from mfnet.render.rasterize import Fragments, interpolate, rasterize
+from mfnet.render.shading import shade, vertex_normals
+from mfnet.render.texture import TextureSpace, extract_texture
+
+_CAMERA_AXES = (1.0, -1.0, -1.0)
+
+
+class View(NamedTuple):
+    """A batch of heads in front of their cameras: what every later step of the renderer needs."""
+
+    projected: Tensor
+    normals: Tensor
+    fragments: Fragments
+
+
+class Renderer(nn.Module):
+    """R(M, B, c, I_uv) of equation 4 for one head model and image size."""
+
+    def __init__(
+        self,
+        head: HeadModel,
+        image_size: int | tuple[int, int],
+        texture_size: int,
+        n_albedo: int,
+        backend: str = "native",
+    ) -> None:
+        super().__init__()
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.backend = backend
+        self.space = TextureSpace(head, texture_size)
+        self.faces: Tensor
+        self.register_buffer("faces", torch.tensor(head.faces), persistent=False)
+        self.register_buffer("face_region", torch.tensor(head.face_region), persistent=False)
+        mean = torch.tensor(head.albedo_mean).permute(2, 0, 1).float()
+        basis = torch.tensor(head.albedo_basis[:n_albedo].astype("float32")).permute(0, 3, 1, 2)
+        resize = nn.functional.interpolate
+        size = (texture_size, texture_size)
+        self.register_buffer("albedo_mean", resize(mean[None], size, mode="area"), persistent=False)
+        self.register_buffer("albedo_basis", resize(basis, size, mode="area"), persistent=False)
+
+    def view(self, vertices: Tensor, projected: Tensor) -> View:
+        """Rasterize heads.
+
+        Args:
+            vertices: [B, V, 3] posed heads, FLAME's axes.
+            projected: [B, V, 3] the same in image coordinates with depth.
+        """
+        fragments = rasterize(projected, self.faces, self.image_size, self.backend)
+        return View(projected, vertex_normals(vertices, self.faces), fragments)
+
+    def albedo(self, coefficients: Tensor) -> Tensor:
+        """A(alpha): [B, K] standard deviations to a texture [B, 3, T, T]."""
+        return self.albedo_mean + torch.einsum("bk,kcij->bcij", coefficients, self.albedo_basis)
+
+    def shaded_texture(self, normals: Tensor, albedo: Tensor, light: Tensor) -> Tensor:
+        """Equation 2 in texture space, B(alpha, l, N_uv): [B, 3, T, T]."""
+        uv_normals = nn.functional.normalize(self.space.unwrap(normals, self.faces), dim=-1)
+        return shade(albedo.permute(0, 2, 3, 1), uv_normals, light).permute(0, 3, 1, 2)
+
+    def extract(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        """Equation 3 for one view: texture [B, 3, T, T] and its weight [B, 1, T, T]."""
+        axes = view.normals.new_tensor(_CAMERA_AXES)
+        return extract_texture(self.space, photograph, view.projected, self.faces, view.fragments, view.normals * axes)
+
+    def render(self, texture: Tensor, view: View) -> Tensor:
+        """Equation 4: the texture [B, C, T, T] as the camera sees it, [B, C, H, W], 0 outside the head."""
+        return self.space.sample(texture, view.fragments)
+
+    def face_mask(self, view: View) -> Tensor:
+        """MF of equation 5: [B, 1, H, W], 1 where the face without mouth interior and eyes is seen."""
+        index = view.fragments.pix_to_face
+        return ((index >= 0) & self.face_region[index.clamp(min=0)])[:, None].float()
+
+    def depth_shading(self, view: View) -> Tensor:
+        """The bare shape under a head light, [B, 3, H, W] in [0, 1], for people to look at."""
+        corners = view.normals[:, self.faces.flatten()].unflatten(1, (-1, 3))
+        normals = nn.functional.normalize(interpolate(view.fragments, corners), dim=-1)
+        toward = normals.new_tensor([0.25, 0.35, 0.9])
+        light = 0.18 + 0.78 * (normals @ (toward / toward.norm())).clamp(min=0)
+        return (light * (view.fragments.pix_to_face >= 0))[:, None].expand(-1, 3, -1, -1)

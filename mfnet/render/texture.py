@@ -1,0 +1,103 @@
+"""Equation 3: photographs sampled into texture space, where they show the surface, and fused."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, max_pool2d
+
+from mfnet.head.model import HeadModel
+from mfnet.render.rasterize import Fragments, interpolate, rasterize
+
+_DEPTH_TOLERANCE = 0.02
+
+
+class TextureSpace(nn.Module):
+    """The head's UV layout rasterized once: which triangle covers each texel, and M_face over it."""
+
+    def __init__(self, head: HeadModel, resolution: int) -> None:
+        super().__init__()
+        self.resolution = resolution
+        uv = torch.tensor(head.uv_coordinates, dtype=torch.float32)
+        chart = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2, torch.zeros(len(uv))], -1)
+        uv_faces = torch.tensor(head.uv_faces)
+        fragments = rasterize(chart[None], uv_faces, (resolution, resolution))
+        self.fragment_faces: Tensor
+        self.register_buffer("fragment_faces", fragments.pix_to_face, persistent=False)
+        self.register_buffer("fragment_bary", fragments.bary, persistent=False)
+        self.register_buffer("fragment_depth", fragments.zbuf, persistent=False)
+        self.register_buffer("corner_uv", chart[uv_faces][..., :2], persistent=False)
+        face = torch.tensor(head.face_region)[fragments.pix_to_face.clamp(min=0)] & (fragments.pix_to_face >= 0)
+        self.register_buffer("face_mask", face[:, None].float(), persistent=False)
+
+    def unwrap(self, vertices: Tensor, faces: Tensor) -> Tensor:
+        """Per-vertex values [B, V, C] on the texels, [B, T, T, C]; 0 on texels no triangle covers."""
+        batch = len(vertices)
+        fragments = Fragments(
+            self.fragment_faces.expand(batch, -1, -1),
+            self.fragment_bary.expand(batch, -1, -1, -1).to(vertices.dtype),
+            self.fragment_depth.expand(batch, -1, -1),
+        )
+        corners = vertices[:, faces.flatten()].unflatten(1, (-1, 3))
+        return interpolate(fragments, corners)
+
+    def sample(self, texture: Tensor, fragments: Fragments) -> Tensor:
+        """Texture [B, C, T, T] as seen in an image, [B, C, H, W]; differentiable in texture and geometry."""
+        grid = interpolate(fragments, self.corner_uv.to(texture.dtype))
+        seen = (fragments.pix_to_face >= 0)[:, None]
+        return grid_sample(texture, grid, align_corners=False, padding_mode="border") * seen
+
+
+def extract_texture(
+    space: TextureSpace, photograph: Tensor, projected: Tensor, faces: Tensor, fragments: Fragments, normals: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equation 3's I_uv from one view: the photograph in texture space, and how well it shows each texel.
+
+    Args:
+        space: the UV layout.
+        photograph: [B, 3, H, W] RGB.
+        projected: [B, V, 3] vertices in the photograph's [-1, 1] coordinates with depth.
+        faces: [F, 3].
+        fragments: the mesh rasterized into this photograph.
+        normals: [B, V, 3] unit, x right, y down, z away from the camera.
+
+    Returns:
+        texture [B, 3, T, T], differentiable in geometry, and weight [B, 1, T, T] in [0, 1]: how frontally the
+        texel faces the camera, 0 where something nearer hides it or it lies outside the photograph.
+    """
+    values = space.unwrap(torch.cat([projected, normals], -1), faces)
+    position, depth, facing = values[..., :2], values[..., 2], -values[..., 5]
+    texture = grid_sample(photograph, position, align_corners=False, padding_mode="border")
+    with torch.no_grad():
+        far = fragments.zbuf.detach().amax().item() + 1
+        nearest = torch.where(fragments.pix_to_face >= 0, fragments.zbuf, far)[:, None]
+        # The deepest of a texel's 3 x 3 pixel neighbourhood, so that a surface does not hide itself by rounding.
+        reach = max_pool2d(torch.where(nearest >= far, -far, nearest), 3, 1, 1)
+        front = grid_sample(reach, position, mode="nearest", align_corners=False)[:, 0]
+        inside = (position.abs() < 1).all(-1)
+        visible = inside & (depth < front + _DEPTH_TOLERANCE) & (facing > 0.1) & (space.fragment_faces >= 0)
+        weight = (visible * facing.clamp(0, 1))[:, None]
+    return texture, weight
+
+
+def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean of several views' textures.
+
+    Args:
+        textures: [B, N, 3, T, T].
+        weights: [B, N, 1, T, T] in [0, 1].
+
+    Returns:
+        fused [B, 3, T, T], 0 where no view saw the texel, and confidence [B, 1, T, T], the largest weight.
+    """
+    emphasised = weights**2
+    total = emphasised.sum(1)
+    fused = (textures * emphasised).sum(1) / total.clamp(min=1e-6)
+    return fused, weights.amax(1)
+
+
+def fill_unseen(texture: Tensor, confidence: Tensor, fallback: Tensor) -> Tensor:
+    """Unseen texels from the mirrored side where that was seen, else from the fallback; [B, 3, T, T]."""
+    mirrored, mirrored_confidence = texture.flip(-1), confidence.flip(-1)
+    seen, mirror_seen = confidence > 0, mirrored_confidence > 0
+    return torch.where(seen, texture, torch.where(mirror_seen, mirrored, fallback))

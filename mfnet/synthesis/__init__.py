@@ -1,0 +1,1 @@
+"""Generated people, photographed into the trees of Multi-PIE and the FaceScape benchmark."""

@@ -1,0 +1,124 @@
+"""Generated people in Multi-PIE's folder layout: fifteen cameras, sessions, recordings, illuminations."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from mfnet.config import SynthesizeParams
+from mfnet.data.landmarks import write_sidecar
+from mfnet.data.multipie import CAMERA_PITCH, CAMERA_YAW, EXPRESSIONS, SUBJECT_LIST, Photograph
+from mfnet.head import HeadModel
+from mfnet.parallel import parallel_map
+from mfnet.render.camera import ndc_to_pixel, pinhole_project
+from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
+from mfnet.synthesis.photograph import Photographer, draw_background, flash_light
+
+IMAGE_SIZE = (480, 640)
+_DISTANCE, _FOCAL = 1.4, 1500.0
+_AIM = np.array([0.0, -0.005, -0.03])
+_SECOND_SESSION_EVERY, _MISSING_FILE_EVERY = 16, 24
+
+
+def synthesize_multipie(
+    root: Path, head: HeadModel, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None
+) -> int:
+    """Photograph `params.multipie_subjects` people into the tree at root; returns the number of photographs.
+
+    As in the original some people are absent from a session and some files are missing.
+    """
+    subjects = list(range(1, params.multipie_subjects + 1))
+    root.mkdir(parents=True, exist_ok=True)
+    work = partial(_photograph_subject, root=root, head_path=head_path, params=params, seed=seed)
+    landmarks: dict[str, np.ndarray] = {}
+    for found in parallel_map(work, subjects, "Multi-PIE subjects", workers):
+        landmarks |= found
+    write_sidecar(root, landmarks)
+    listing = root / SUBJECT_LIST
+    listing.parent.mkdir(exist_ok=True)
+    lines = []
+    for subject in subjects:
+        flags = ["1" if _session(subject) == session else "0" for session in range(1, 5)]
+        lines.append(f"{subject:03d} {1950 + subject % 50} {'Male' if subject % 2 else 'Female'} {' '.join(flags)}")
+    listing.write_text("\n".join(lines) + "\n")
+    return len(landmarks)
+
+
+def _session(subject: int) -> int:
+    return 2 if subject % _SECOND_SESSION_EVERY == 0 else 1
+
+
+def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Rotation R_x(pitch) R_y(yaw) R_z(roll) in FLAME's axes from degrees."""
+    about_x, about_y, about_z = (
+        cv2.Rodrigues(np.radians(np.array(axis, float)))[0] for axis in ((pitch, 0, 0), (0, yaw, 0), (0, 0, roll))
+    )
+    return about_x @ about_y @ about_z
+
+
+def _project(points: np.ndarray, camera: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    intrinsics, extrinsics = (torch.tensor(part)[None] for part in camera)
+    return pinhole_project(torch.tensor(points)[None], intrinsics, extrinsics, IMAGE_SIZE)[0].numpy()
+
+
+def _draw_camera(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """K [3, 3] and Rt [3, 4] of a named camera, a little off its nominal place as real rigs are."""
+    turn = _rotation(CAMERA_YAW[name] + rng.normal() * 1.0, CAMERA_PITCH.get(name, 0) + rng.normal() * 1.0, 0)
+    flip = np.diag([1.0, -1.0, -1.0])
+    rotation = flip @ turn
+    distance = _DISTANCE * (1 + 0.02 * rng.normal())
+    translation = np.array([0, 0, distance]) - rotation @ _AIM + np.array([*rng.normal(size=2) * 0.006, 0])
+    focal = _FOCAL * (1 + 0.02 * rng.normal())
+    intrinsics = np.array([[focal, 0, IMAGE_SIZE[1] / 2], [0, focal, IMAGE_SIZE[0] / 2], [0, 0, 1]])
+    return intrinsics, np.column_stack([rotation, translation])
+
+
+def _photograph_subject(
+    subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int
+) -> dict[str, np.ndarray]:
+    """All photographs of one person; returns path -> landmarks [68, 2] in pixels."""
+    rng = np.random.default_rng([seed, 1, subject])
+    head = HeadModel.load(head_path)
+    sculptor = Sculptor(head)
+    person = draw_person(rng, head, params.relief_mm)
+    photographer = Photographer(sculptor, person, rng)
+    backdrops = {camera: draw_background(rng, IMAGE_SIZE) for camera in CAMERA_YAW}
+    session = _session(subject)
+    landmarks = {}
+    for recording in range(1, params.recordings + 1):
+        performance = draw_performance(rng, head, EXPRESSIONS.get((session, recording), "neutral"))
+        vertices, _ = sculptor.sculpt(person, performance)
+        yaw, pitch, roll = rng.normal(size=3) * [5, 4, 3]
+        turn = _rotation(yaw, pitch, roll)
+        turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
+        lights = {index: flash_light(rng, index) for index in params.illuminations}
+        for camera_name in CAMERA_YAW:
+            camera = _draw_camera(rng, camera_name)
+            sight = photographer.see(turned, _project(turned, camera), IMAGE_SIZE)
+            seen_yaw = _seen_yaw(camera[1][:, :3] @ turn)
+            points = _project(sculptor.landmarks(turned, seen_yaw), camera)[:, :2]
+            pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
+            for illumination, light in lights.items():
+                if _is_missing(subject, recording, camera_name, illumination):
+                    continue
+                photograph = Photograph(subject, session, recording, camera_name, illumination)
+                target = root / photograph.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                image = sight.photograph(light, backdrops[camera_name])
+                cv2.imwrite(str(target), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+                landmarks[str(photograph.path)] = pixels
+    return landmarks
+
+
+def _seen_yaw(rotation: np.ndarray) -> float:
+    """Yaw in degrees of the head in the camera's view, from its rotation into OpenCV's axes."""
+    upright = np.diag([1.0, -1.0, -1.0]) @ rotation
+    return float(np.degrees(np.arctan2(-upright[2, 0], np.hypot(upright[0, 0], upright[1, 0]))))
+
+
+def _is_missing(subject: int, recording: int, camera: str, illumination: int) -> bool:
+    return subject % _MISSING_FILE_EVERY == 3 and recording == 1 and camera == "24_0" and illumination == 0

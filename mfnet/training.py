@@ -1,0 +1,300 @@
+"""The training loop: devices and precision by Lightning Fabric, losses by equation 11, a checkpoint to resume from."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mfnet import losses as equations
+from mfnet.config import LossParams, Params, TrainParams
+from mfnet.covisible import covisible_mask
+from mfnet.data.batches import TripletBatch, TripletData, augment
+from mfnet.data.landmarks import OUTER_EYES
+from mfnet.data.triplets import VIEWS
+from mfnet.flow import FlowEstimator
+from mfnet.flow.store import PAIRS
+from mfnet.head import Flame, HeadModel
+from mfnet.network import MFNet, Parameters, decode
+from mfnet.parallel import progress
+from mfnet.render import Renderer
+from mfnet.render.texture import fill_unseen
+
+Log = Callable[[int, dict[str, float]], None]
+_CHECKPOINT = "checkpoint.pt"
+_PAIR_VIEWS = torch.tensor([[VIEWS.index(a), VIEWS.index(b)] for a, b in PAIRS])
+
+
+class Modules(NamedTuple):
+    """What a training step uses besides the network."""
+
+    flame: Flame
+    landmark_flame: Flame
+    renderer: Renderer
+    estimator: FlowEstimator
+
+
+class MultiviewPairs(NamedTuple):
+    """M ordered pairs (a, b) of one step, [M, ...]: photograph I_b, render I_{a->b} and mask MC_{a,b}."""
+
+    photograph: Tensor
+    rendered: Tensor
+    mask: Tensor
+
+
+def seed_everything(seed: int) -> None:
+    """One seed for every generator, and deterministic kernels where there are any."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  for libraries that draw from the global generator
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def render_pairs(
+    modules: Modules, parameters: Parameters, batch: TripletBatch, pairs: Tensor, consistency: bool
+) -> MultiviewPairs:
+    """Equations 3 to 5 for chosen pairs: sample the texture of view a, render it in view b, mask.
+
+    Args:
+        modules: decoder and renderer.
+        parameters: predicted for the batch.
+        batch: the triplets.
+        pairs: [M, 2] triplet and index into `PAIRS`.
+        consistency: whether the mask also asks for forward-backward consistent flow.
+    """
+    triplet, pair = pairs.unbind(1)
+    view_a, view_b = _PAIR_VIEWS.to(pairs.device)[pair].unbind(1)
+    n_views = batch.images.shape[1]
+    chosen = torch.cat([triplet * n_views + view_a, triplet * n_views + view_b])
+    decoded = decode(modules.flame, parameters, chosen)
+    count = len(pairs)
+    renderer = modules.renderer
+    seen_a = renderer.view(decoded.vertices[:count], decoded.projected[:count])
+    seen_b = renderer.view(decoded.vertices[count:], decoded.projected[count:])
+    texture, weight = renderer.extract(batch.images[triplet, view_a], seen_a)
+    albedo = renderer.albedo(parameters.albedo[triplet, view_b])
+    shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[triplet, view_b])
+    rendered = renderer.render(fill_unseen(texture, weight, shaded), seen_b)
+    mask = covisible_mask(
+        batch.landmark_masks[triplet, pair],
+        renderer.face_mask(seen_b),
+        batch.consistency[triplet, pair] if consistency else None,
+    )
+    return MultiviewPairs(batch.images[triplet, view_b], rendered, mask)
+
+
+def compute_losses(
+    modules: Modules, parameters: Parameters, batch: TripletBatch, weights: LossParams, pairs: Tensor | None
+) -> equations.Losses:
+    """All five terms of equation 11; the multi-view one only over the given pairs (None: 0)."""
+    projected = decode(modules.landmark_flame, parameters).landmarks[..., :2]
+    detected = batch.landmarks.flatten(0, 1)
+    multiop = projected.new_zeros(())
+    if pairs is not None and weights.multiop:
+        shown = render_pairs(modules, parameters, batch, pairs, weights.consistency)
+        multiop = equations.multiview_optical(modules.estimator, *shown)
+    return equations.Losses(
+        multiop=multiop,
+        singlelmk=equations.single_view_keypoint(detected, projected),
+        eye=equations.eye_keypoint(detected, projected),
+        lip=equations.lip_keypoint(detected, projected),
+        reg=equations.regularisation(parameters.shape, parameters.expression, parameters.albedo),
+    )
+
+
+@torch.no_grad()
+def landmark_error(network: torch.nn.Module, flame: Flame, data: TripletData, size: int, device: torch.device) -> float:
+    """Mean landmark error over a split as a fraction of the outer-eye distance.
+
+    Errors are taken in the photographs' pixels and divided by the distance of landmarks 36 and 45 in the same
+    triplet's frontal photograph, so that profiles, where that distance vanishes, count like the others.
+    """
+    network.eval()
+    errors = []
+    rows = data.rows
+    sides = np.stack([np.stack(rows[f"{view}_crop"].to_numpy())[:, 2] for view in VIEWS], 1) / 2
+    start = 0
+    for batch in data.batches(size):
+        batch = batch.to(device)
+        projected = decode(flame, network(batch.images)).landmarks[..., :2].view_as(batch.landmarks)
+        side = torch.from_numpy(sides[start : start + len(batch.images)]).to(device)
+        start += len(batch.images)
+        distance = (projected - batch.landmarks).norm(dim=-1).mean(-1) * side
+        right, left = OUTER_EYES
+        eyes = (batch.landmarks[:, 0, right] - batch.landmarks[:, 0, left]).norm(dim=-1) * side[:, 0]
+        errors.append((distance / eyes[:, None]).flatten())
+    network.train()
+    return torch.cat(errors).mean().item()
+
+
+def choose_pairs(batch: int, count: int, generator: torch.Generator) -> Tensor:
+    """Ordered pairs for one step, [M, 2] triplet and index into `PAIRS`, at most one per triplet."""
+    triplet = torch.randperm(batch, generator=generator)[:count]
+    return torch.stack([triplet, torch.randint(len(PAIRS), (len(triplet),), generator=generator)], 1)
+
+
+def learning_rate_at(step: int, params: TrainParams) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    warmup = max(1, round(params.warmup * params.steps))
+    if step < warmup:
+        return params.learning_rate * (step + 1) / warmup
+    along = (step - warmup) / max(1, params.steps - warmup)
+    return params.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def train(
+    params: Params, variant: str, weights: LossParams, data: dict[str, TripletData], head: HeadModel,
+    estimator: FlowEstimator, target: Path, log: Log, picture: Callable[[int, np.ndarray], None],
+) -> dict[str, float]:  # fmt: skip
+    """Train one variant and write `target`: model.safetensors, config.json, head.npz.
+
+    Args:
+        params: all of params.yaml.
+        variant: recorded in the config.
+        weights: of equation 11 for this variant.
+        data: "train" and "validation".
+        head, estimator: the decoder's head model and F of equation 6.
+        target: folder to write; a checkpoint of the same settings in `target.partial` is resumed from.
+        log, picture: called with the step and the curves' values or an RGB uint8 image of renders.
+
+    Returns:
+        The last values: the losses and the landmark errors on both splits.
+    """
+    seed_everything(params.seed)
+    settings = params.train
+    fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)
+    network = MFNet(params.network, params.head)
+    modules = _modules(params, head, estimator, fabric.device)
+    network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=settings.learning_rate))
+    partial = target.with_name(target.name + ".partial")
+    config = {"variant": variant, "loss": weights.model_dump(), **params.model_dump(mode="json", exclude={"loss"})}
+    start = _resume(partial, config, network, optimizer)
+
+    values: dict[str, float] = {}
+    began = time.monotonic()
+    for step in progress(range(start, settings.steps), f"train {variant}", settings.steps - start):
+        generator = torch.Generator().manual_seed(params.seed * 10**6 + step)
+        batch = _next_batch(data["train"], settings, step, generator).to(fabric.device)
+        late = step >= settings.multiop_after * settings.steps
+        pairs = choose_pairs(len(batch.images), settings.multiop_pairs, generator).to(fabric.device) if late else None
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, settings)
+        with fabric.autocast():
+            terms = compute_losses(modules, Parameters(*network(batch.images)), batch, weights, pairs)
+            loss = equations.total(terms, weights)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimizer, max_norm=1.0)
+        optimizer.step()
+
+        last = step + 1 == settings.steps
+        if last or (step + 1) % settings.log_every == 0:
+            values = {f"loss_{name}": term.item() for name, term in terms._asdict().items()}
+            values |= {"loss": loss.item(), "learning_rate": learning_rate_at(step, settings)}
+            values["steps_per_second"] = (step + 1 - start) / (time.monotonic() - began)
+            if last or (step + 1) % (10 * settings.log_every) == 0:
+                values |= _errors(network, modules, data, settings, fabric.device)
+            log(step + 1, values)
+        if last or (step + 1) % settings.picture_every == 0:
+            picture(step + 1, training_picture(network, modules, data["validation"], fabric.device))
+        if last or (step + 1) % settings.checkpoint_every == 0:
+            _save_checkpoint(partial, config, network, optimizer, step + 1)
+    _write_model(partial, target, config, network, head)
+    return {key: value for key, value in values.items() if key != "steps_per_second"}
+
+
+def _modules(params: Params, head: HeadModel, estimator: FlowEstimator, device: torch.device) -> Modules:
+    sizes = (params.head.n_shape, params.head.n_expression)
+    renderer = Renderer(head, params.data.image_size, params.train.texture_size, params.head.n_albedo)
+    made = (Flame(head, *sizes), Flame(head, *sizes, landmarks_only=True), renderer, estimator)
+    return Modules(*(module.to(device) for module in made))  # type: ignore[arg-type]
+
+
+def _next_batch(data: TripletData, settings: TrainParams, step: int, generator: torch.Generator) -> TripletBatch:
+    """The step's batch: a function of the step alone, so that a resumed run sees what an unbroken one would."""
+    per_epoch = max(1, len(data) // settings.batch)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(step // per_epoch))
+    place = step % per_epoch * settings.batch
+    rows = [data[int(k)] for k in order[place : place + settings.batch]]
+    batch = TripletBatch(*map(torch.stack, zip(*rows, strict=True)))
+    return augment(batch, settings.jitter, generator)
+
+
+def _errors(
+    network: torch.nn.Module,
+    modules: Modules,
+    data: dict[str, TripletData],
+    settings: TrainParams,
+    device: torch.device,
+) -> dict[str, float]:
+    return {
+        "landmark_error_validation": landmark_error(
+            network, modules.landmark_flame, data["validation"], settings.batch, device
+        )
+    }
+
+
+@torch.no_grad()
+def training_picture(network: torch.nn.Module, modules: Modules, data: TripletData, device: torch.device) -> np.ndarray:
+    """What the network sees and makes of one held-out triplet, RGB uint8: photographs, shapes, I_{a->b}, MC."""
+    network.eval()
+    batch = next(data.batches(1)).to(device)
+    parameters = Parameters(*network(batch.images))
+    decoded = decode(modules.flame, parameters)
+    shapes = modules.renderer.depth_shading(modules.renderer.view(decoded.vertices, decoded.projected))
+    pairs = torch.tensor([[0, 1], [0, 0], [0, 2]], device=device)
+    shown = render_pairs(modules, parameters, batch, pairs, consistency=False)
+    photographs = batch.images[0]
+    overlay = torch.where(shapes > 0, 0.35 * photographs + 0.65 * shapes, photographs)
+    rows = [photographs, overlay, shown.rendered, shown.mask * shown.photograph]
+    network.train()
+    picture = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
+    return (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _save_checkpoint(folder: Path, config: dict[str, Any], network: Any, optimizer: Any, step: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {"step": step, "config": json.dumps(config), "network": network.state_dict()}
+    torch.save(state | {"optimizer": optimizer.state_dict()}, folder / (_CHECKPOINT + ".new"))
+    (folder / (_CHECKPOINT + ".new")).replace(folder / _CHECKPOINT)
+
+
+def _resume(folder: Path, config: dict[str, Any], network: Any, optimizer: Any) -> int:
+    """The step to go on from: 0 unless the folder holds a checkpoint of exactly these settings."""
+    path = folder / _CHECKPOINT
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["config"] != json.dumps(config):
+        return 0
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _write_model(partial: Path, target: Path, config: dict[str, Any], network: Any, head: HeadModel) -> None:
+    weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    save_file(weights, partial / "model.safetensors")
+    (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    head.save(partial / "head.npz")
+    (partial / _CHECKPOINT).unlink()
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
+
+
+def load_network(folder: Path, params: Params, device: torch.device) -> MFNet:
+    """The trained network in a folder that `train` wrote, in evaluation mode."""
+    network = MFNet(params.network.model_copy(update={"weights": None}), params.head)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.to(device).eval()

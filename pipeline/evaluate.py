@@ -1,0 +1,66 @@
+"""Stage evaluate@VARIANT: a trained variant, or the baseline "mean_head", over the FaceScape benchmark."""
+
+import json
+from pathlib import Path
+
+import mlflow
+
+from mfnet.config import Params, load_params
+from mfnet.data.facescape import Benchmark
+from mfnet.data.landmarks import landmark_detector
+from mfnet.errors import UserError
+from mfnet.evaluation.baselines import MeanHeadFit
+from mfnet.evaluation.benchmark import (
+    Job, MeanHeadMethod, Method, NetworkMethod, Photographs, evenly_spaced, heat_mesh, plan, run, summarise,
+)  # fmt: skip
+from mfnet.evaluation.figures import write_heat_mesh
+from mfnet.head import HeadModel
+from mfnet.reconstruct import Reconstructor
+from pipeline.stage import main, whole_file, whole_folder
+from pipeline.tracking import log_metrics, tracked
+
+MEAN_HEAD = "mean_head"
+
+
+def stage(variant: str) -> None:
+    """Write reports/metrics/VARIANT.json, reports/per_image/VARIANT.csv and reports/heat/VARIANT/."""
+    params = load_params()
+    root = params.data.facescape
+    logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
+    with tracked("evaluate", logged, [Path("models") / variant, root], variant):
+        photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
+        jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant != MEAN_HEAD)
+        method = _method(variant, params, photographs)
+        per_image, cubes = run(method, jobs, params.engine.workers)
+        if per_image["cd_mm"].isna().all():
+            raise UserError(f"evaluate@{variant}: not one of {len(jobs)} items could be scored; see data.facescape")
+        metrics = summarise(per_image)
+        _write_heat(variant, params.evaluate.heat_meshes, method, jobs, cubes)
+        with whole_file(f"reports/per_image/{variant}.csv") as path:
+            per_image.to_csv(path, index=False, float_format="%.6f")
+        mlflow.log_artifact(f"reports/per_image/{variant}.csv")
+        with whole_file(f"reports/metrics/{variant}.json") as path:
+            path.write_text(json.dumps(metrics, indent=1) + "\n")
+        log_metrics(metrics)
+
+
+def _method(variant: str, params: Params, photographs: Photographs) -> Method:
+    if variant == MEAN_HEAD:
+        head = HeadModel.load(
+            params.head.path, params.head.landmarks, texture=params.head.texture, masks=params.head.masks
+        )
+        return MeanHeadMethod(MeanHeadFit(head), photographs, params.data.crop_scale)
+    return NetworkMethod(Reconstructor.load(Path("models") / variant), photographs, params.evaluate.batch)
+
+
+def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], cubes: list) -> None:  # type: ignore[type-arg]
+    with whole_folder(f"reports/heat/{variant}") as folder:
+        for setting in ("wild", "three_view" if variant != MEAN_HEAD else "single_view"):
+            for position in evenly_spaced(jobs, lambda job, wanted=setting: job.setting == wanted, count):  # type: ignore[misc]
+                heat = heat_mesh(jobs[position], cubes[position], method.faces)
+                if heat is not None:
+                    write_heat_mesh(folder / f"{setting}_{jobs[position].item.stem}.ply", heat)
+
+
+if __name__ == "__main__":
+    main(stage)

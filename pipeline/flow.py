@@ -1,0 +1,33 @@
+"""Stage flow: optical flow, consistency and landmark masks of every triplet's pairs."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from mfnet.config import load_params
+from mfnet.data.store import FaceStore
+from mfnet.flow import load_flow_estimator
+from mfnet.flow.store import precompute_flow
+from pipeline.stage import main, whole_folder
+from pipeline.tracking import log_metrics, tracked
+
+
+def stage() -> None:
+    """Write data/flow/."""
+    params = load_params()
+    inputs = [Path("data/faces"), Path("data/triplets.parquet")]
+    with tracked("flow", {"flow": params.flow.model_dump()}, inputs):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        estimator = load_flow_estimator(params.flow.estimator, params.flow.updates).to(device)
+        began = time.monotonic()
+        with whole_folder("data/flow") as folder:
+            summary = precompute_flow(pd.read_parquet(inputs[1]), FaceStore(inputs[0]), estimator, params.flow, folder)
+        summary["pairs_per_second"] = summary["pairs"] / (time.monotonic() - began)
+        print(", ".join(f"{name}: {value:.4g}" for name, value in summary.items()))
+        log_metrics(summary)
+
+
+if __name__ == "__main__":
+    main(stage)

@@ -1,0 +1,90 @@
+"""Stage report: metrics.json, the three tables, figures and the page."""
+
+import json
+from pathlib import Path
+
+import cv2
+import mlflow
+import pandas as pd
+
+from mfnet.config import Params, load_params
+from mfnet.evaluation import figures
+from mfnet.evaluation.gallery import head_sheet, reconstruction_sheet
+from mfnet.evaluation.page import build_page
+from mfnet.evaluation.tables import build_tables, load_metrics, merged_metrics, write_tables
+from mfnet.reconstruct import Reconstructor
+from pipeline.stage import main, whole_file, whole_folder
+from pipeline.tracking import log_metrics, tracked
+
+REPORTS = Path("reports")
+NOTES = [
+    "Measured on this machine from the pipeline's data; with the embedded default these are generated heads "
+    "photographed into Multi-PIE's and FaceScape's layouts. Published rows come from the paper and concern real people.",
+]
+
+
+def stage() -> None:
+    """Write reports/metrics.json, tables/, figures/ and index.html."""
+    params = load_params()
+    variants = list(params.train.variants)
+    with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
+        metrics = load_metrics(REPORTS / "metrics")
+        merged = merged_metrics(metrics, variants)
+        tables = build_tables(metrics, variants)
+        with whole_folder(REPORTS / "tables") as folder:
+            write_tables(tables, folder)
+        with whole_folder(REPORTS / "figures") as folder:
+            _draw(folder, params, variants)
+        shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
+        with whole_file(REPORTS / "index.html") as path:
+            path.write_text(build_page(tables, shown, _facts(merged, variants[0]), NOTES))
+        with whole_file(REPORTS / "metrics.json") as path:
+            path.write_text(json.dumps(merged, indent=1) + "\n")
+        log_metrics(merged)
+        for name in ("metrics.json", "index.html", "tables", "figures"):
+            path = REPORTS / name
+            (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(
+                str(path), *([name] if path.is_dir() else [])
+            )
+
+
+CAPTIONS = {
+    "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the texture fused from them.",
+    "curves.png": "Training loss, and landmark error on people the network never saw.",
+    "cd_by_bin.png": "CD per image and pose bin of the wild set.",
+    "heat.png": "Distance to the scan on the predicted mesh, from three angles.",
+    "training.png": "The last training picture: photographs, shapes, the other view's texture rendered, covisible masks.",
+    "heads.png": "The head model: the mean and people drawn from it.",
+}
+
+
+def _draw(folder: Path, params: Params, variants: list[str]) -> None:
+    first = variants[0]
+    reconstructor = Reconstructor.load(Path("models") / first)
+    triplets = pd.read_parquet("data/triplets.parquet")
+    figures.write_picture(
+        folder / "reconstructions.png", reconstruction_sheet(reconstructor, triplets, Path("data/faces"))
+    )
+    figures.write_picture(folder / "heads.png", head_sheet(reconstructor.head))
+    figures.curves(REPORTS / "curves", variants, folder / "curves.png")
+    names = [*variants, "mean_head"]
+    tables = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in names}
+    figures.error_by_bin(tables, folder / "cd_by_bin.png")
+    figures.heat_sheet(REPORTS / "heat", [first, "mean_head"], folder / "heat.png")
+    last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
+    figures.write_picture(folder / "training.png", cv2.imread(str(last))[..., ::-1])
+
+
+def _facts(merged: dict, variant: str) -> dict[str, str]:
+    validation = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")["landmark_error_validation"].iloc[-1]
+    facts = {"landmark error on held-out people": f"{100 * validation:.2f} % of the outer-eye distance"}
+    for setting, values in merged[variant]["lab"].items():
+        facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{values['cd_mm']:.2f} mm over {values['n']} images"
+    mean_head = merged["baselines"].get("mean_head")
+    if mean_head:
+        facts["lab CD, mean head"] = f"{mean_head['lab']['single_view']['cd_mm']:.2f} mm"
+    return facts
+
+
+if __name__ == "__main__":
+    main(stage)

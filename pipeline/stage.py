@@ -1,0 +1,41 @@
+"""What every stage script shares: one-line errors, outputs that are whole or absent, a seed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mfnet.errors import UserError
+
+
+def main(stage: Callable[..., None]) -> None:
+    """Run a stage with the command line's arguments; what is wrong outside ends in one line and status 1."""
+    try:
+        stage(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+@contextmanager
+def whole_folder(target: str | Path) -> Iterator[Path]:
+    """A folder to fill that appears under its name only when everything in it has been written."""
+    target = Path(target)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
+
+
+@contextmanager
+def whole_file(target: str | Path) -> Iterator[Path]:
+    """A path to write to that is renamed to its target only when it has been written."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    yield partial
+    partial.replace(target)

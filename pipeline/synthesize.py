@@ -1,0 +1,31 @@
+"""Stage synthesize: a head model and photographs of generated people in the licensed data sets' formats."""
+
+from pathlib import Path
+
+from mfnet.config import load_params
+from mfnet.head import procedural_head
+from mfnet.synthesis.facescape_tree import synthesize_facescape
+from mfnet.synthesis.multipie_tree import synthesize_multipie
+from pipeline.stage import main, whole_folder
+from pipeline.tracking import log_metrics, tracked
+
+RAW = Path("data/raw")
+
+
+def stage() -> None:
+    """Write data/raw/head.npz, data/raw/multipie and data/raw/facescape."""
+    params = load_params()
+    made, seed, workers = params.synthesize, params.seed, params.engine.workers
+    with tracked("synthesize", {"seed": seed, "synthesize": made.model_dump()}, []):
+        head = procedural_head(made.head_seed)
+        head_path = RAW / "head.npz"
+        head.save(head_path)
+        with whole_folder(RAW / "multipie") as folder:
+            n_multipie = synthesize_multipie(folder, head, head_path, made, seed, workers)
+        with whole_folder(RAW / "facescape") as folder:
+            n_facescape = synthesize_facescape(folder, head, head_path, made, seed, workers)
+        log_metrics({"multipie_photographs": n_multipie, "facescape_images": n_facescape})
+
+
+if __name__ == "__main__":
+    main(stage)
