@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
@@ -85,9 +85,9 @@ def _load_encoder(encoder: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"network.weights: no file at {path}; expected a state dict of the encoder, or null")
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-        state = state.get("E_flame", state)
-        state = {key.removeprefix("encoder."): value for key, value in state.items()}
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        loaded = loaded.get("E_flame", loaded)
+        state = {key.removeprefix("encoder."): value for key, value in loaded.items()}
         missing = [key for key in encoder.state_dict() if key not in state]
         if missing:
             raise UserError(f"network.weights: {path} lacks {missing[0]}; expected the encoder that network names")

@@ -12,6 +12,7 @@ import numba
 import torch
 from tqdm import tqdm
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -41,5 +42,15 @@ def parallel_map(
     if workers <= 1:
         return list(progress(map(work, items), label, len(items)))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _single_threaded) as pool:
-        return list(progress(pool.map(work, items), label, len(items)))
+    # The linear algebra behind numpy reads its thread count when it is loaded, so it must be in the environment.
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        with ProcessPoolExecutor(workers, context, _single_threaded) as pool:
+            return list(progress(pool.map(work, items), label, len(items)))
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

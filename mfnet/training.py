@@ -7,7 +7,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,10 +123,10 @@ def landmark_error(network: torch.nn.Module, flame: Flame, data: TripletData, si
     network.eval()
     errors = []
     rows = data.rows
-    sides = np.stack([np.stack(rows[f"{view}_crop"].to_numpy())[:, 2] for view in VIEWS], 1) / 2
+    sides = np.stack([[crop[2] for crop in rows[f"{view}_crop"]] for view in VIEWS], 1) / 2
     start = 0
-    for batch in data.batches(size):
-        batch = batch.to(device)
+    for loaded in data.batches(size):
+        batch = loaded.to(device)
         projected = decode(flame, network(batch.images)).landmarks[..., :2].view_as(batch.landmarks)
         side = torch.from_numpy(sides[start : start + len(batch.images)]).to(device)
         start += len(batch.images)

@@ -11,7 +11,16 @@ from mfnet.data.landmarks import landmark_detector
 from mfnet.errors import UserError
 from mfnet.evaluation.baselines import MeanHeadFit
 from mfnet.evaluation.benchmark import (
-    Job, MeanHeadMethod, Method, NetworkMethod, Photographs, evenly_spaced, heat_mesh, plan, run, summarise,
+    Job,
+    MeanHeadMethod,
+    Method,
+    NetworkMethod,
+    Photographs,
+    evenly_spaced,
+    heat_mesh,
+    plan,
+    run,
+    summarise,
 )  # fmt: skip
 from mfnet.evaluation.figures import write_heat_mesh
 from mfnet.head import HeadModel
@@ -28,8 +37,8 @@ def stage(variant: str) -> None:
     root = params.data.facescape
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
     with tracked("evaluate", logged, [Path("models") / variant, root], variant):
-        photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant != MEAN_HEAD)
+        photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         method = _method(variant, params, photographs)
         per_image, cubes = run(method, jobs, params.engine.workers)
         if per_image["cd_mm"].isna().all():
@@ -53,7 +62,7 @@ def _method(variant: str, params: Params, photographs: Photographs) -> Method:
     return NetworkMethod(Reconstructor.load(Path("models") / variant), photographs, params.evaluate.batch)
 
 
-def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], cubes: list) -> None:  # type: ignore[type-arg]
+def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], cubes: list) -> None:
     with whole_folder(f"reports/heat/{variant}") as folder:
         for setting in ("wild", "three_view" if variant != MEAN_HEAD else "single_view"):
             for position in evenly_spaced(jobs, lambda job, wanted=setting: job.setting == wanted, count):  # type: ignore[misc]

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import cv2
 import mlflow
 import pandas as pd
 
@@ -19,14 +18,14 @@ from pipeline.tracking import log_metrics, tracked
 REPORTS = Path("reports")
 NOTES = [
     "Measured on this machine from the pipeline's data; with the embedded default these are generated heads "
-    "photographed into Multi-PIE's and FaceScape's layouts. Published rows come from the paper and concern real people.",
+    "photographed into Multi-PIE's and FaceScape's layouts. Published rows come from the paper: real people.",
 ]
 
 
 def stage() -> None:
     """Write reports/metrics.json, tables/, figures/ and index.html."""
     params = load_params()
-    variants = list(params.train.variants)
+    variants: list[str] = list(params.train.variants)
     with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
         metrics = load_metrics(REPORTS / "metrics")
         merged = merged_metrics(metrics, variants)
@@ -49,11 +48,11 @@ def stage() -> None:
 
 
 CAPTIONS = {
-    "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the texture fused from them.",
+    "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the fused texture.",
     "curves.png": "Training loss, and landmark error on people the network never saw.",
     "cd_by_bin.png": "CD per image and pose bin of the wild set.",
     "heat.png": "Distance to the scan on the predicted mesh, from three angles.",
-    "training.png": "The last training picture: photographs, shapes, the other view's texture rendered, covisible masks.",
+    "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
     "heads.png": "The head model: the mean and people drawn from it.",
 }
 
@@ -72,7 +71,7 @@ def _draw(folder: Path, params: Params, variants: list[str]) -> None:
     figures.error_by_bin(tables, folder / "cd_by_bin.png")
     figures.heat_sheet(REPORTS / "heat", [first, "mean_head"], folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
-    figures.write_picture(folder / "training.png", cv2.imread(str(last))[..., ::-1])
+    (folder / "training.png").write_bytes(last.read_bytes())
 
 
 def _facts(merged: dict, variant: str) -> dict[str, str]:

@@ -41,9 +41,12 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
         yield run
 
 
-def pipeline_run() -> str:
-    """Id of the run that the stages of this `dvc` or Prefect call are nested under."""
-    return _parent_run(_client())
+@contextmanager
+def tracked_pipeline(name: str) -> Iterator[str]:
+    """An MLflow run for a whole pipeline, for stages to be nested under; gives its id."""
+    _client()
+    with mlflow.start_run(run_name=name, tags={"git_commit": _git_commit()}) as run:
+        yield run.info.run_id
 
 
 def _client() -> MlflowClient:

@@ -124,8 +124,8 @@ class Benchmark:
 
 def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
     """Write a plain OBJ: positions [V, 3] and triangles [F, 3] (0-based here, 1-based in the file)."""
-    lines = ["v %.6f %.6f %.6f" % tuple(row) for row in vertices.tolist()]
-    lines += ["f %d %d %d" % tuple(row) for row in (faces + 1).tolist()]
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (faces + 1).tolist()]
     path.write_text("\n".join(lines) + "\n")
 
 

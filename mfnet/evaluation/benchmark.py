@@ -202,7 +202,7 @@ def heat_mesh(job: Job, cube: np.ndarray, faces: np.ndarray) -> HeatMesh | None:
         if found is None:
             return None
         aligned = found
-    error = cKDTree(aligned.truth.vertices).query(aligned.prediction.vertices)[0]
+    error = np.asarray(cKDTree(aligned.truth.vertices).query(aligned.prediction.vertices)[0])
     return HeatMesh(aligned.prediction, error)
 
 

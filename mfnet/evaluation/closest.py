@@ -50,32 +50,51 @@ def _box_distance(p, low, high, index):  # type: ignore[no-untyped-def]
     return total
 
 
+@numba.njit(cache=True, inline="always")
+def _share(part, whole):  # type: ignore[no-untyped-def]
+    """part / whole, 0 for the collapsed triangles where columns 0 and 255 meet."""
+    return part / whole if whole != 0.0 else 0.0
+
+
+@numba.njit(cache=True, inline="always")
+def _dot(ax, ay, az, bx, by, bz):  # type: ignore[no-untyped-def]
+    return ax * bx + ay * by + az * bz
+
+
 @numba.njit(cache=True)
 def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
-    """Squared distance of a point to a triangle, by the region its projection falls into (Ericson 2005, 5.1.5)."""
-    ab, ac, ap = b - a, c - a, p - a
-    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
+    """Squared distance of a point to a triangle, by the region its projection falls into (Ericson 2005, 5.1.5).
+
+    Written out in scalars: small arrays would be allocated for every triangle.
+    """
+    abx, aby, abz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    acx, acy, acz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    apx, apy, apz = p[0] - a[0], p[1] - a[1], p[2] - a[2]
+    bpx, bpy, bpz = p[0] - b[0], p[1] - b[1], p[2] - b[2]
+    cpx, cpy, cpz = p[0] - c[0], p[1] - c[1], p[2] - c[2]
+    d1, d2 = _dot(abx, aby, abz, apx, apy, apz), _dot(acx, acy, acz, apx, apy, apz)
     if d1 <= 0 and d2 <= 0:
-        return np.dot(ap, ap)
-    bp = p - b
-    d3, d4 = np.dot(ab, bp), np.dot(ac, bp)
+        return _dot(apx, apy, apz, apx, apy, apz)
+    d3, d4 = _dot(abx, aby, abz, bpx, bpy, bpz), _dot(acx, acy, acz, bpx, bpy, bpz)
     if d3 >= 0 and d4 <= d3:
-        return np.dot(bp, bp)
-    cp = p - c
-    d5, d6 = np.dot(ab, cp), np.dot(ac, cp)
+        return _dot(bpx, bpy, bpz, bpx, bpy, bpz)
+    d5, d6 = _dot(abx, aby, abz, cpx, cpy, cpz), _dot(acx, acy, acz, cpx, cpy, cpz)
     if d6 >= 0 and d5 <= d6:
-        return np.dot(cp, cp)
+        return _dot(cpx, cpy, cpz, cpx, cpy, cpz)
     vc, vb, va = d1 * d4 - d3 * d2, d5 * d2 - d1 * d6, d3 * d6 - d5 * d4
     if vc <= 0 and d1 >= 0 and d3 <= 0:
-        nearest = ap - (d1 / (d1 - d3)) * ab
+        along_b, along_c = _share(d1, d1 - d3), 0.0
     elif vb <= 0 and d2 >= 0 and d6 <= 0:
-        nearest = ap - (d2 / (d2 - d6)) * ac
+        along_b, along_c = 0.0, _share(d2, d2 - d6)
     elif va <= 0 and d4 - d3 >= 0 and d5 - d6 >= 0:
-        nearest = bp - ((d4 - d3) / ((d4 - d3) + (d5 - d6))) * (c - b)
+        along_c = _share(d4 - d3, (d4 - d3) + (d5 - d6))
+        along_b = 1.0 - along_c
     else:
-        total = va + vb + vc
-        nearest = ap - (vb / total) * ab - (vc / total) * ac
-    return np.dot(nearest, nearest)
+        along_b, along_c = _share(vb, va + vb + vc), _share(vc, va + vb + vc)
+    x = apx - along_b * abx - along_c * acx
+    y = apy - along_b * aby - along_c * acy
+    z = apz - along_b * abz - along_c * acz
+    return x * x + y * y + z * z
 
 
 @numba.njit(parallel=True, cache=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mfnet.data.facescape import PUPIL_DISTANCE_MM
 from mfnet.evaluation.closest import distances_to_grid
-from mfnet.evaluation.maps import N, CylinderMap, cylinder_map, orthographic_depth, pinhole_depth
+from mfnet.evaluation.maps import CylinderMap, N, cylinder_map, orthographic_depth, pinhole_depth
 
 _STEP_MM = 15.0
 _FAILED = float("nan")

@@ -51,7 +51,8 @@ class RaftFlow(FlowEstimator):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See FlowEstimator."""
         height, width = first.shape[-2:]
-        assert height % 8 == 0 and width % 8 == 0 and min(height, width) >= _SMALLEST, (height, width)
+        assert height % 8 == width % 8 == 0, (height, width)
+        assert min(height, width) >= _SMALLEST, (height, width)
         return self.model(first * 2 - 1, second * 2 - 1, num_flow_updates=self.updates)[-1]
 
 

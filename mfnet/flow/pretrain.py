@@ -1,8 +1,9 @@
 """Train RAFT-small from nothing on motion whose answer is known: `python -m mfnet.flow.pretrain`.
 
+Random textures under smooth motion teach the features to match; they give way to the faces over the training.
 Generated faces move, turn, change expression and light between two frames; the renderer knows where each visible
-point went. Half of the pairs are masked to the face, as equation 6 masks them, and in half the second frame is
-painted with the texture sampled from a third view, as equation 4 does; some pairs are identical.
+point went. More than half of the pairs are masked to the face, as equation 6 masks them, and in a third the second
+frame is painted with the texture sampled from a third view, as equation 4 does; some pairs are identical.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate as resize
 from torchvision.models.optical_flow import raft_small
 
-from mfnet.flow.estimator import PACKAGED_WEIGHTS
+from mfnet.flow.estimator import PACKAGED_WEIGHTS, warp
 from mfnet.head import Flame, HeadModel, procedural_head
 from mfnet.render import Renderer, View, interpolate
 from mfnet.render.camera import orthographic_project
@@ -27,6 +28,8 @@ from mfnet.render.texture import fill_unseen
 
 _DECAY = 0.8
 _IDENTICAL = 0.15
+# Share of texture pairs in the first batch; it falls to none in the last.
+_TEXTURE_SHARE = 0.8
 _OCCLUSION_TOLERANCE = 0.02
 
 
@@ -61,7 +64,7 @@ class MotionPairs:
     def _skin(self, batch: int) -> Tensor:
         albedo = self.renderer.albedo(self._normal(batch, self.renderer.albedo_basis.shape[0]))
         grain = sum(
-            resize(self._normal(batch, 1, size, size), albedo.shape[-2:], mode="bicubic") * 0.04
+            resize(self._normal(batch, 1, size, size), albedo.shape[-2:], mode="bicubic") * 0.07
             for size in (20, 60, 160)
         )
         return (albedo * (1 + grain)).clamp(0.01, 1)
@@ -76,8 +79,32 @@ class MotionPairs:
         return torch.where((view.fragments.pix_to_face >= 0)[:, None], lit, background)
 
     @torch.no_grad()
-    def batch(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """first, second [B, 3, H, W] in [0, 1]; flow [B, 2, H, W] in pixels; weight [B, 1, H, W] where it is known."""
+    def batch(self, size: int, textures: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A batch of face pairs, the first few replaced by warped random textures.
+
+        Returns:
+            first, second [B, 3, H, W] in [0, 1]; flow [B, 2, H, W] in pixels; weight [B, 1, H, W] where it is known.
+        """
+        faces = self._face_pairs(size - textures)
+        if not textures:
+            return faces
+        both = zip(self._texture_pairs(textures), faces, strict=True)
+        first, second, flow, weight = (torch.cat(parts) for parts in both)
+        return first, second, flow, weight
+
+    def _texture_pairs(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Random textures under smooth motion: easy to match, so that the features learn to."""
+        side = (self.image_size, self.image_size)
+        second = torch.full((size, 3, *side), 0.5)
+        for cells in (6, 16, 40, 96):
+            second = second + 0.13 * resize(self._normal(size, 3, cells, cells), side, mode="bicubic")
+        second = second.clamp(0, 1)
+        strength = self._uniform(0.2, 3.0, size, 1, 1, 1)
+        flow = strength * resize(self._normal(size, 2, 4, 4), side, mode="bicubic")
+        flow = flow + strength * self._normal(size, 2, 1, 1)
+        return warp(second, flow), second, flow, torch.ones(size, 1, *side)
+
+    def _face_pairs(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         shape, expression = self._normal(size, 100), self._normal(size, 50) * 0.7
         pose = torch.zeros(size, 15)
         pose[:, 0], pose[:, 2] = 0.15 * self._normal(size), 0.12 * self._normal(size)
@@ -101,7 +128,7 @@ class MotionPairs:
 
         skin, light, background = self._skin(size), self._light(size), self._background(size)
         first = self._picture(skin, first_view, light, background)
-        relit = self._uniform(0, 1, size, 1, 1) < 0.5
+        relit = self._uniform(0, 1, size, 1, 1) < 0.35
         same = (strength == 0)[..., None]
         second_light = torch.where(relit & ~same, self._light(size), light)
         second = self._picture(skin, second_view, second_light, background)
@@ -126,7 +153,7 @@ class MotionPairs:
         texture, weight = self.renderer.extract(third, third_view)
         texture = fill_unseen(texture, weight, self.renderer.albedo_mean)
         painted = self.renderer.render(texture, second_view)
-        chosen = (self._uniform(0, 1, size, 1, 1) < 0.5) & ~same
+        chosen = (self._uniform(0, 1, size, 1, 1) < 0.35) & ~same
         return torch.where(chosen[..., None], painted, second)
 
     def _exact_flow(self, first: View, second: View) -> tuple[Tensor, Tensor]:
@@ -185,7 +212,7 @@ def pretrain(
     began = time.time() - spent
     data = MotionPairs(head, image_size, seed * 10**5 + start)
     for step in range(start, steps):
-        first, second, flow, weight = data.batch(batch)
+        first, second, flow, weight = data.batch(batch, textures=round(_TEXTURE_SHARE * batch * (1 - step / steps)))
         predictions = model(first * 2 - 1, second * 2 - 1, num_flow_updates=updates)
         errors = [((p - flow).abs() * weight).sum() / weight.sum().clamp(min=1) for p in predictions]
         loss = sum(_DECAY ** (len(errors) - 1 - index) * error for index, error in enumerate(errors))

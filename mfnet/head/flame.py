@@ -64,6 +64,18 @@ class Flame(nn.Module):
     then linear blend skinning over five joints.
     """
 
+    faces: Tensor
+    template: Tensor
+    directions: Tensor
+    pose_directions: Tensor
+    joint_template: Tensor
+    joint_directions: Tensor
+    weights: Tensor
+    static_corners: Tensor
+    static_barycentric: Tensor
+    contour_corners: Tensor
+    contour_barycentric: Tensor
+
     def __init__(
         self, head: HeadModel, n_shape: int = 100, n_expression: int = 50, landmarks_only: bool = False
     ) -> None:
@@ -80,7 +92,6 @@ class Flame(nn.Module):
             kept = np.unique(np.concatenate([static.ravel(), contour.ravel()]))
             renumbered = np.full(len(head.template), -1)
             renumbered[kept] = np.arange(len(kept))
-        self.faces: Tensor
         for name, array in {
             "template": head.template[kept],
             "directions": directions[kept].reshape(len(kept) * 3, -1).T,

@@ -86,7 +86,7 @@ class HeadModel:
             if index.min() < 0 or index.max() >= limit:
                 raise UserError(f"head model: {name} refers to index {index.max()}, expected 0..{limit - 1}")
         for name in REGIONS:
-            if np.shape(self.regions.get(name)) != (n_vertices,):
+            if name not in self.regions or self.regions[name].shape != (n_vertices,):
                 raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
 
     @property

@@ -26,6 +26,11 @@ class View(NamedTuple):
 class Renderer(nn.Module):
     """R(M, B, c, I_uv) of equation 4 for one head model and image size."""
 
+    faces: Tensor
+    face_region: Tensor
+    albedo_mean: Tensor
+    albedo_basis: Tensor
+
     def __init__(
         self,
         head: HeadModel,
@@ -38,7 +43,6 @@ class Renderer(nn.Module):
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.backend = backend
         self.space = TextureSpace(head, texture_size)
-        self.faces: Tensor
         self.register_buffer("faces", torch.tensor(head.faces), persistent=False)
         self.register_buffer("face_region", torch.tensor(head.face_region), persistent=False)
         mean = torch.tensor(head.albedo_mean).permute(2, 0, 1).float()

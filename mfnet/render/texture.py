@@ -15,6 +15,12 @@ _DEPTH_TOLERANCE = 0.02
 class TextureSpace(nn.Module):
     """The head's UV layout rasterized once: which triangle covers each texel, and M_face over it."""
 
+    fragment_faces: Tensor
+    fragment_bary: Tensor
+    fragment_depth: Tensor
+    corner_uv: Tensor
+    face_mask: Tensor
+
     def __init__(self, head: HeadModel, resolution: int) -> None:
         super().__init__()
         self.resolution = resolution
@@ -22,7 +28,6 @@ class TextureSpace(nn.Module):
         chart = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2, torch.zeros(len(uv))], -1)
         uv_faces = torch.tensor(head.uv_faces)
         fragments = rasterize(chart[None], uv_faces, (resolution, resolution))
-        self.fragment_faces: Tensor
         self.register_buffer("fragment_faces", fragments.pix_to_face, persistent=False)
         self.register_buffer("fragment_bary", fragments.bary, persistent=False)
         self.register_buffer("fragment_depth", fragments.zbuf, persistent=False)

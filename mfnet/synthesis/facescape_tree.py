@@ -12,7 +12,13 @@ import numpy as np
 
 from mfnet.config import SynthesizeParams
 from mfnet.data.facescape import (
-    BINS, IMAGE_SIZE, LAB_FOCALS, N_LAB_VIEWS, PUPIL_DISTANCE_MM, lab_stem, write_obj,
+    BINS,
+    IMAGE_SIZE,
+    LAB_FOCALS,
+    N_LAB_VIEWS,
+    PUPIL_DISTANCE_MM,
+    lab_stem,
+    write_obj,
 )  # fmt: skip
 from mfnet.data.landmarks import write_sidecar
 from mfnet.head import HeadModel
@@ -30,7 +36,8 @@ _LAB_ANGLES = (
     (60, 0), (-60, 0),
 )  # fmt: skip
 _BIN_YAWS = ((0.0, 4.8), (6.0, 29.0), (31.0, 56.0), (61.0, 83.0))
-_SCAN_BACK_M = -0.055
+# The scan ends behind the ears, above the crown's fringe and below the chin, as FaceScape's do.
+_SCAN_BACK_M, _SCAN_BOTTOM_M, _SCAN_TOP_M = -0.055, -0.125, 0.105
 
 
 def synthesize_facescape(
@@ -80,8 +87,10 @@ def _seen_yaw(rotation: np.ndarray) -> float:
 
 
 def _scan(sculptor: Sculptor, vertices: np.ndarray) -> np.ndarray:
-    """Triangles of the scan: the front of the head's skin, without eyeballs and the mouth's inside."""
-    excluded = sculptor.region("eyes") | sculptor.region("mouth") | (vertices[:, 2] < _SCAN_BACK_M)
+    """Triangles of the scan: the face and its surroundings, without eyeballs and the mouth's inside."""
+    _, y, z = vertices.T
+    outside = (z < _SCAN_BACK_M) | (y < _SCAN_BOTTOM_M) | (y > _SCAN_TOP_M)
+    excluded = sculptor.region("eyes") | sculptor.region("mouth") | outside
     return sculptor.faces[~excluded[sculptor.faces].any(1)]
 
 

@@ -21,6 +21,8 @@ from mfnet.synthesis.photograph import Photographer, draw_background, flash_ligh
 IMAGE_SIZE = (480, 640)
 _DISTANCE, _FOCAL = 1.4, 1500.0
 _AIM = np.array([0.0, -0.005, -0.03])
+# Deviations of the head's own yaw, pitch and roll in degrees: people do not sit still.
+_POSTURE = (5.0, 11.0, 5.0)
 _SECOND_SESSION_EVERY, _MISSING_FILE_EVERY = 16, 24
 
 
@@ -92,7 +94,7 @@ def _photograph_subject(
     for recording in range(1, params.recordings + 1):
         performance = draw_performance(rng, head, EXPRESSIONS.get((session, recording), "neutral"))
         vertices, _ = sculptor.sculpt(person, performance)
-        yaw, pitch, roll = rng.normal(size=3) * [5, 4, 3]
+        yaw, pitch, roll = rng.normal(size=3) * _POSTURE
         turn = _rotation(yaw, pitch, roll)
         turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
         lights = {index: flash_light(rng, index) for index in params.illuminations}

@@ -93,6 +93,6 @@ def _weathered(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(int(rng.integers(20, 70))):
         x, y = rng.integers(0, size, 2)
         cv2.circle(marks, (int(x), int(y)), int(rng.integers(1, 4)), float(rng.uniform(0.1, 0.45)), -1)
-    marks = cv2.GaussianBlur(marks, (0, 0), 0.8)
-    toned = large * (1 + 0.03 * grain / grain.std() - marks)[..., None]
+    blurred = cv2.GaussianBlur(marks, (0, 0), 0.8)
+    toned = large * (1 + 0.03 * grain / grain.std() - blurred)[..., None]
     return np.clip(toned, 0.01, 1).astype(np.float32)

@@ -1,0 +1,30 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test check report clean
+
+repro: $(READY)
+	python -m dvc repro
+	@echo "open reports/index.html; compare runs with: mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+test: $(READY)
+	python -m pytest -n 2 --dist loadgroup tests
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $(READY)
+
+clean:
+	rm -rf data/raw data/faces data/flow data/*.parquet models reports/curves reports/figures reports/heat

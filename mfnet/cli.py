@@ -1,0 +1,108 @@
+"""`mfnet reconstruct | evaluate | convert | doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mfnet.config import load_params
+from mfnet.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; an error from outside ends in one line and status 1."""
+    parser = argparse.ArgumentParser(prog="mfnet", description="A person's head from a few photographs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    reconstruct = commands.add_parser("reconstruct", help="photographs to mesh, texture and pictures")
+    reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
+    reconstruct.add_argument("--model", type=Path, default=Path("models/full"), help="folder written by train")
+    reconstruct.add_argument("--out", type=Path, default=Path("out"), help="folder to write")
+    reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
+    reconstruct.set_defaults(run=_reconstruct)
+
+    evaluate = commands.add_parser("evaluate", help="score a model on the FaceScape benchmark")
+    evaluate.add_argument("--model", type=Path, default=Path("models/full"))
+    evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
+    evaluate.set_defaults(run=_evaluate)
+
+    convert = commands.add_parser("convert", help="another head model into head.npz")
+    convert.add_argument("kind", choices=["flame"])
+    convert.add_argument("path", type=Path, help="generic_model.pkl")
+    convert.add_argument("target", type=Path, help="head.npz")
+    for name in ("landmarks", "texture", "masks"):
+        convert.add_argument(f"--{name}", type=Path, required=True)
+    convert.set_defaults(run=_convert)
+
+    commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _reconstruct(chosen: argparse.Namespace) -> None:
+    from mfnet.data.landmarks import Sidecar  # noqa: PLC0415  each command imports what it needs
+    from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
+
+    landmarks = None
+    if chosen.landmarks:
+        root, find = chosen.landmarks.parent, Sidecar(chosen.landmarks.parent)
+        blank = np.zeros((1, 1, 3), np.uint8)
+        found = [find(str(path.resolve().relative_to(root.resolve())), blank) for path in chosen.photographs]
+        if any(points is None for points in found):
+            raise UserError(f"reconstruct: {chosen.landmarks} has no row for every photograph given")
+        landmarks = [points for points in found if points is not None]
+    Reconstructor.load(chosen.model)(chosen.photographs, landmarks).save(chosen.out)
+    print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, overlay.png, parameters.json")
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from mfnet.data.facescape import Benchmark  # noqa: PLC0415
+    from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import NetworkMethod, Photographs, plan, run, summarise  # noqa: PLC0415
+    from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
+
+    params = load_params()
+    root = params.data.facescape
+    photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
+    method = NetworkMethod(Reconstructor.load(chosen.model), photographs, params.evaluate.batch)
+    per_image, _ = run(method, plan(Benchmark(root), params.evaluate.lab_views), params.engine.workers)
+    per_image.to_csv(chosen.out, index=False, float_format="%.6f")
+    for group, bins in summarise(per_image).items():
+        for name, values in bins.items():
+            shown = {key: "-" if value is None else round(value, 3) for key, value in values.items()}
+            print(f"{group:5} {name:12} CD {shown['cd_mm']} mm  MNE {shown['mne_rad']} rad  CR {shown['completeness']}")
+
+
+def _convert(chosen: argparse.Namespace) -> None:
+    from mfnet.head import HeadModel  # noqa: PLC0415
+
+    files = {"texture": chosen.texture, "masks": chosen.masks}
+    HeadModel.load(chosen.path, chosen.landmarks, **files).save(chosen.target)
+    print(f"wrote {chosen.target}")
+
+
+def _doctor(chosen: argparse.Namespace) -> None:
+    print(f"python {sys.version.split()[0]}")
+    for package in ("torch", "torchvision", "numpy", "numba", "opencv-python", "face-alignment", "lightning"):
+        print(f"{package} {importlib.metadata.version(package)}")
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"device: {name}")
+    params = load_params()
+    for label, path in (
+        ("head.path", params.head.path),
+        ("data.multipie", params.data.multipie),
+        ("data.facescape", params.data.facescape),
+    ):
+        print(f"{label}: {path} {'found' if path.exists() else 'missing; generated by `dvc repro synthesize`'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The generated benchmark, the baselines and the way from a reconstruction to a score."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from mfnet.config import SynthesizeParams
+from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
+from mfnet.data.landmarks import Sidecar
+from mfnet.errors import UserError
+from mfnet.evaluation.baselines import MeanHeadFit
+from mfnet.evaluation.benchmark import MeanHeadMethod, Photographs, heat_mesh, plan, run, summarise, triple_views
+from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
+from mfnet.evaluation.figures import read_heat_mesh, write_heat_mesh
+from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
+from mfnet.head import HeadModel
+from mfnet.render.camera import Crop
+from mfnet.synthesis.facescape_tree import synthesize_facescape
+
+
+@pytest.fixture(scope="module")
+def root(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("facescape")
+    head.save(folder / "head.npz")
+    made = SynthesizeParams(
+        multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
+    )
+    synthesize_facescape(folder / "benchmark", head, folder / "head.npz", made, 0, 1)
+    return folder / "benchmark"
+
+
+def test_generated_tree_is_the_benchmarks(root: Path) -> None:
+    benchmark = Benchmark(root)
+    assert [item.bin for item in benchmark.wild()] == list(BINS)
+    lab = benchmark.lab()
+    assert len(lab) == 33
+    assert [item.index for item in lab] == list(range(33))
+    assert (lab[14].focal, lab[14].view) == (1, 3)
+    np.testing.assert_allclose(lab[0].rotation, np.diag([1.0, -1, -1]), atol=1e-12)
+    for item in benchmark.wild()[:1] + lab[:1]:
+        assert cv2.imread(str(item.image)).shape == (256, 256, 3)
+
+
+def test_truth_scores_perfectly_against_itself_and_the_camera_files_fit(root: Path) -> None:
+    benchmark = Benchmark(root)
+    wild, lab = benchmark.wild()[2], benchmark.lab()[12]
+    truth = Mesh(*read_obj(wild.mesh))
+    assert score_wild(truth, truth, wild.pupil_scale, wild.rotation, wild.head_center).cd_mm < 1e-4
+    truth = Mesh(*read_obj(lab.mesh))
+    seen = Mesh(truth.vertices @ lab.Rt[:, :3].T + lab.Rt[:, 3], truth.faces)
+    score = score_lab(truth, seen, lab.K, lab.Rt, lab.rotation, lab.head_center)
+    assert score.cd_mm < 1e-4
+    assert score.completeness == 1
+
+
+def test_landmarks_lie_on_the_scan(root: Path) -> None:
+    """The side file's nose tip projects onto the scan's nearest point in the frontal lab image."""
+    item = Benchmark(root).lab()[0]
+    points = Sidecar(root)(str(item.image.relative_to(root)), np.zeros((1, 1, 3), np.uint8))
+    assert points is not None
+    vertices, _ = read_obj(item.mesh)
+    camera = vertices @ item.Rt[:, :3].T + item.Rt[:, 3]
+    pixels = camera @ item.K.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    near = np.linalg.norm(pixels - points[30], axis=1) < 4
+    assert near.any()
+    assert camera[near, 2].min() == pytest.approx(camera[:, 2].min(), abs=0.05)
+
+
+def test_mean_head_fit_finds_a_known_pose(head: HeadModel) -> None:
+    fit = MeanHeadFit(head)
+    angle = np.radians(25)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    expected = (head.template @ turn.T * 9 + [0.1, -0.2, 0]) * [1, -1, -1]
+    landmarks = (fit._landmarks[25] + fit._centre) @ turn.T * 9 + [0.1, -0.2, 0]
+    found = fit.fit(landmarks[:, :2] * [1, -1])
+    np.testing.assert_allclose(found[:, :2], expected[:, :2], atol=2e-3)
+    shift = (found - expected)[:, 2]
+    assert np.ptp(shift) < 5e-3
+
+
+def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Path) -> None:
+    jobs = [
+        job
+        for job in plan(Benchmark(root), [0, 1, 8], three_view=False)
+        if job.setting == "wild" or job.item.index < 11
+    ]
+    method = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
+    per_image, cubes = run(method, jobs, 1)
+    assert len(per_image) == 4 + 3
+    assert per_image["cd_mm"].between(0.5, 12).all()
+    assert (per_image["completeness"] > 0.9).all()
+    summary = summarise(per_image)
+    assert summary["wild"]["0-5"]["n"] == 1
+    assert summary["lab"]["single_view"]["cd_mm"] == pytest.approx(per_image["cd_mm"][4:].mean())
+    json.dumps(summary, allow_nan=False)
+
+    heat = heat_mesh(jobs[0], cubes[0], method.faces)
+    assert heat is not None
+    write_heat_mesh(tmp_path / "a.ply", heat)
+    again = read_heat_mesh(tmp_path / "a.ply")
+    np.testing.assert_allclose(again.error, heat.error, rtol=1e-5)
+    np.testing.assert_array_equal(again.mesh.faces, heat.mesh.faces)
+
+
+def test_failed_items_count_in_the_done_rate_and_not_in_the_mean() -> None:
+    rows = [
+        {"setting": "wild", "bin": "0-5", "cd_mm": value, "mne_rad": 0.1, "completeness": 1.0}
+        for value in (2.0, np.nan)
+    ]
+    means = summarise(pd.DataFrame(rows))["wild"]["0-5"]
+    assert (means["cd_mm"], means["n"], means["done_rate"]) == (2.0, 2, 0.5)
+    assert summarise(pd.DataFrame(rows))["wild"]["60-90"]["cd_mm"] is None
+
+
+def test_every_lab_view_gets_three_different_inputs_with_itself_first() -> None:
+    for view in range(11):
+        triple = triple_views(view)
+        assert triple[0] == view
+        assert len(set(triple)) == 3
+    assert set(triple_views(0)) == {0, 1, 8}
+    assert set(triple_views(9)) == {9, 0, 8}
+
+
+def test_submission_frames() -> None:
+    projected = np.array([[0.0, 0, 0.5], [1, -1, -0.5]])
+    cube = image_cube(projected, Crop(128.0, 64.0, 128.0))
+    np.testing.assert_allclose(cube, [[0, 0.5, -0.25], [0.5, 1.0, 0.25]])
+    assert wild_mesh(cube)[:, 2].mean() == pytest.approx(-2)
+    lab = lab_mesh(cube, 1)
+    assert np.ptp(lab[:, 1]) == pytest.approx(3)
+    assert (lab[:, 2] > 0).all()
+    assert lab[0, 1] / lab[0, 2] < 0
+
+
+def test_obj_keeps_order_and_splits_polygons(tmp_path: Path) -> None:
+    vertices, faces = np.random.default_rng(0).normal(size=(5, 3)), np.array([[4, 2, 0], [1, 2, 3]])
+    write_obj(tmp_path / "a.obj", vertices, faces)
+    found = read_obj(tmp_path / "a.obj")
+    np.testing.assert_allclose(found[0], vertices, atol=1e-6)
+    np.testing.assert_array_equal(found[1], faces)
+    (tmp_path / "b.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1/1 2/2/2 3//3 4\n")
+    np.testing.assert_array_equal(read_obj(tmp_path / "b.obj")[1], [[0, 1, 2], [0, 2, 3]])
+    (tmp_path / "c.obj").write_text("v 0 zero 0\n")
+    with pytest.raises(UserError, match="not a readable OBJ"):
+        read_obj(tmp_path / "c.obj")
+
+
+def test_missing_constants_are_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no folder data/"):
+        Benchmark(tmp_path)
+    for folder in ("wild_gt_mesh", "lab_gt_mesh"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    with pytest.raises(UserError, match="no meshes in"):
+        Benchmark(tmp_path)
+    for folder in ("wild_gt_mesh", "lab_gt_mesh"):
+        (tmp_path / "data" / folder / "000.obj").touch()
+    with pytest.raises(UserError, match=r"wild_rotations\.npy is missing"):
+        Benchmark(tmp_path)

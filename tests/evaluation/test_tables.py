@@ -1,0 +1,66 @@
+import pandas as pd
+
+from mfnet.config import VARIANTS
+from mfnet.data.facescape import BINS
+from mfnet.evaluation.page import build_page
+from mfnet.evaluation.tables import MEASURED, PUBLISHED, build_tables, formatted, merged_metrics, published, to_markdown
+
+
+def metrics(cd: float) -> dict:  # type: ignore[type-arg]
+    values = {"cd_mm": cd, "mne_rad": 0.1, "completeness": 0.9, "n": 3, "done_rate": 1.0}
+    return {"wild": dict.fromkeys(BINS, values), "lab": dict.fromkeys(("single_view", "three_view"), values)}
+
+
+ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, "mean_head"])}
+ALL["mean_head"]["lab"].pop("three_view")
+
+
+def test_published_rows_are_the_papers() -> None:
+    printed = published()
+    assert printed.groupby("table")["method"].nunique().to_dict() == {1: 15, 2: 10, 3: 6}
+    ours = printed[(printed["table"] == 2) & (printed["method"] == "MFNet")].iloc[0]
+    assert (ours["cd_mm"], ours["mne_rad"], ours["completeness"]) == (4.89, 0.14, 0.99)
+    row = printed[(printed["table"] == 3) & (printed["method"] == "no_eye") & (printed["setting"] == "5-30")].iloc[0]
+    assert row["cd_mm"] == 423
+
+
+def test_three_tables_with_both_sources() -> None:
+    tables = build_tables(ALL, list(VARIANTS))
+    assert [table.number for table in tables] == [1, 2, 3]
+    for table in tables:
+        assert set(table.rows["source"]) == {MEASURED, PUBLISHED}
+    measured = tables[2].rows[tables[2].rows["source"] == MEASURED]
+    assert measured["method"].tolist() == ["- multiop", "- singlelmk", "- eye", "- lip", "- reg", "MFNet"]
+    assert tables[1].rows["method"].tolist()[:3] == ["MFNet, three views", "MFNet, one view", "mean head, one view"]
+
+
+def test_best_is_marked_within_its_source_only() -> None:
+    text = formatted(build_tables(ALL, list(VARIANTS))[1])
+    column = text["CD"]
+    assert column[text["method"] == "MFNet, three views"].iloc[0] == "**2.00**"
+    best = text[(text["source"] == PUBLISHED) & column.str.startswith("**")]
+    assert best["method"].tolist() == ["MFNet"]
+
+
+def test_markdown_and_page_hold_every_row_and_no_link() -> None:
+    tables = build_tables(ALL, list(VARIANTS))
+    for table in tables:
+        assert to_markdown(table).count("\n| ") == len(table.rows) + 1
+    page = build_page(tables, [], {"fact": "1 < 2"}, ["note"])
+    assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1
+    assert "http" not in page
+    assert "1 &lt; 2" in page
+
+
+def test_merged_metrics_follow_the_contract() -> None:
+    merged = merged_metrics(ALL, list(VARIANTS))
+    assert list(merged) == [*VARIANTS, "baselines"]
+    assert list(merged["baselines"]) == ["mean_head"]
+    assert merged["full"]["wild"]["0-5"]["cd_mm"] == 2.0
+
+
+def test_missing_values_show_as_a_dash() -> None:
+    table = build_tables(ALL, list(VARIANTS))[1]
+    rows = table.rows.copy()
+    rows.loc[0, "cd_mm"] = None
+    assert formatted(table._replace(rows=pd.DataFrame(rows)))["CD"][0] == "-"

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from mfnet.errors import UserError
+from mfnet.flow import load_flow_estimator
+from mfnet.flow.estimator import warp
+from mfnet.flow.pretrain import MotionPairs, end_point_error
+from mfnet.flow.store import forward_backward_consistency
+from mfnet.head import procedural_head
+
+
+def texture(size: int = 128) -> torch.Tensor:
+    picture = torch.full((1, 3, size, size), 0.5)
+    for cells in (6, 16, 40):
+        picture = picture + 0.12 * torch.nn.functional.interpolate(
+            torch.randn(1, 3, cells, cells), (size, size), mode="bicubic"
+        )
+    return picture.clamp(0, 1)
+
+
+@pytest.mark.parametrize("name", ["packaged", "classical"])
+def test_identical_images_have_next_to_no_flow(name: str) -> None:
+    image = texture()
+    assert load_flow_estimator(name)(image, image).abs().mean() < 0.15
+
+
+@pytest.mark.parametrize("name", ["packaged", "classical"])
+def test_a_known_shift_is_found(name: str) -> None:
+    second = texture()
+    flow = torch.zeros(1, 2, 128, 128)
+    flow[:, 0], flow[:, 1] = 2.0, -1.0
+    first = warp(second, flow)
+    found = load_flow_estimator(name)(first, second)[..., 16:-16, 16:-16]
+    assert (found - flow[..., 16:-16, 16:-16]).norm(dim=1).mean() < 0.8
+
+
+def test_packaged_weights_beat_no_motion_on_faces_of_another_head() -> None:
+    first, second, flow, weight = MotionPairs(procedural_head(1), 128, seed=5).batch(8)
+    found = load_flow_estimator("packaged")(first, second)
+    error, still = (end_point_error(prediction, flow, weight) for prediction in (found, torch.zeros_like(flow)))
+    assert error < 0.75 * still
+
+
+@pytest.mark.parametrize("name", ["packaged", "classical"])
+def test_flow_is_differentiable_in_both_images(name: str) -> None:
+    first, second = texture().requires_grad_(), texture().requires_grad_()
+    load_flow_estimator(name)(first, second).abs().sum().backward()
+    for image in (first, second):
+        assert image.grad is not None
+        assert torch.isfinite(image.grad).all()
+        assert image.grad.abs().sum() > 0
+
+
+def test_warp_brings_the_second_image_onto_the_first() -> None:
+    image = texture()
+    flow = torch.zeros(1, 2, 128, 128)
+    flow[:, 0] = 3
+    torch.testing.assert_close(warp(image, flow)[..., :-3], image[..., 3:])
+
+
+def test_consistency_holds_for_a_shift_and_fails_for_a_contradiction() -> None:
+    forward = torch.full((1, 2, 32, 32), 2.0)
+    assert forward_backward_consistency(forward, -forward).all()
+    assert not forward_backward_consistency(forward, forward).any()
+
+
+def test_unknown_name_and_wrong_file_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'raft' is neither"):
+        load_flow_estimator("raft")
+    path = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="does not hold torchvision's RAFT"):
+        load_flow_estimator(str(path))
+
+
+def test_exact_flow_points_at_the_same_skin() -> None:
+    """Warping the second frame by the generated flow gives the first, where nothing is hidden or relit."""
+    pairs = MotionPairs(procedural_head(0), 128, seed=1)
+    pairs._light = lambda batch: torch.zeros(batch, 9, 3).index_fill(1, torch.tensor([0]), 2.5)  # type: ignore[method-assign]
+    pairs._retextured = lambda skin, second, *rest: second  # type: ignore[method-assign]
+    first, second, flow, weight = pairs.batch(4)
+    inside = torch.nn.functional.avg_pool2d(weight, 5, 1, 2) > 0.999
+    difference = ((warp(second, flow) - first).abs() * inside).sum() / inside.sum() / 3
+    unwarped = ((second - first).abs() * inside).sum() / inside.sum() / 3
+    assert difference < 0.35 * unwarped

@@ -1,0 +1,107 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
+from mfnet.head.flame import contour_row
+
+PARENTS = (-1, 0, 1, 1, 1)
+
+
+def reference_vertices(head: HeadModel, shape: np.ndarray, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Linear blend skinning by 4 x 4 matrices, one joint at a time, in float64."""
+    shaped = head.template.astype(float)
+    shaped = shaped + head.shape_directions[..., : len(shape)].astype(float) @ shape
+    shaped = shaped + head.expression_directions[..., : len(expression)].astype(float) @ expression
+    joints = head.joint_regressor.astype(float) @ shaped
+    rotations = Rotation.from_rotvec(pose.reshape(5, 3)).as_matrix()
+    feature = np.concatenate([(rotation - np.eye(3)).ravel() for rotation in rotations[1:]])
+    posed = shaped + head.pose_directions.astype(float) @ feature
+    world = []
+    for joint, parent in enumerate(PARENTS):
+        local = np.eye(4)
+        local[:3, :3] = rotations[joint]
+        local[:3, 3] = joints[joint] - (joints[parent] if parent >= 0 else 0)
+        world.append(local if parent < 0 else world[parent] @ local)
+    vertices = np.zeros_like(posed)
+    for joint in range(5):
+        rest = np.eye(4)
+        rest[:3, 3] = -joints[joint]
+        transform = world[joint] @ rest
+        moved = posed @ transform[:3, :3].T + transform[:3, 3]
+        vertices += head.skinning_weights[:, joint : joint + 1] * moved
+    return vertices
+
+
+def random_parameters(batch: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+    return (
+        torch.randn(batch, 100, dtype=dtype),
+        torch.randn(batch, 50, dtype=dtype),
+        0.3 * torch.randn(batch, 15, dtype=dtype),
+    )
+
+
+def test_vertices_agree_with_a_reference_to_a_hundredth_of_a_millimetre(head: HeadModel) -> None:
+    parameters = random_parameters(3)
+    vertices = Flame(head)(*parameters).vertices.numpy()
+    for index in range(3):
+        expected = reference_vertices(head, *(p[index].double().numpy() for p in parameters))
+        np.testing.assert_allclose(vertices[index], expected, atol=1e-5)
+
+
+def test_landmarks_are_barycentric_points_of_the_posed_mesh(head: HeadModel) -> None:
+    out = Flame(head)(*random_parameters(2))
+    corners = out.vertices[:, head.faces[head.static_landmark_faces]]
+    expected = (corners * torch.tensor(head.static_landmark_barycentric)[..., None]).sum(2)
+    torch.testing.assert_close(out.landmarks[:, 17:], expected)
+
+
+def test_landmarks_only_gives_the_same_landmarks_from_fewer_vertices(head: HeadModel) -> None:
+    parameters = random_parameters(4)
+    full, part = Flame(head), Flame(head, landmarks_only=True)
+    assert len(part.template) < len(full.template) / 5
+    torch.testing.assert_close(part(*parameters).landmarks, full(*parameters).landmarks, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("yaw", "row"), [(0, 0), (30, 30), (60, 39), (-1, 40), (-30, 69), (-80, 78)])
+def test_contour_row_follows_decas_sign(yaw: float, row: int) -> None:
+    rotation = rotation_from_axis_angle(torch.tensor([[0.0, np.radians(yaw), 0.0]]))
+    assert contour_row(rotation).item() == row
+
+
+def test_turning_to_plus_x_pulls_the_far_contour_onto_the_cheek(head: HeadModel) -> None:
+    """Nose to image right: the contour of the person's left (+x) slides forward, the near side's stays."""
+    flame = Flame(head)
+    pose = torch.zeros(2, 15)
+    pose[1, 1] = np.radians(30)
+    zero = torch.zeros(2, 100), torch.zeros(2, 50)
+    landmarks = flame(*zero, pose).landmarks
+    back = rotation_from_axis_angle(-pose[1:2, :3])[0]
+    root = flame(*zero, pose).joints[0, 0]
+    unturned = (landmarks[1] - root) @ back.T + root
+    moved = (unturned - landmarks[0]).norm(dim=1)
+    assert moved[:8].max() < 1e-4
+    assert moved[13:17].min() > 0.01
+    assert (unturned[13:17, 2] > landmarks[0, 13:17, 2]).all()
+
+
+def test_gradients_agree_with_finite_differences(head: HeadModel) -> None:
+    small = dataclasses.replace(head)
+    flame = Flame(small, 4, 3, landmarks_only=True).double()
+    inputs = (
+        torch.randn(2, 4, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 3, dtype=torch.float64, requires_grad=True),
+        (0.2 * torch.randn(2, 15, dtype=torch.float64)).requires_grad_(),
+    )
+    assert torch.autograd.gradcheck(lambda *p: flame(*p).landmarks[:, 17:] * 100, inputs, atol=1e-6)
+
+
+def test_rotation_matches_scipy_and_is_smooth_at_zero() -> None:
+    vectors = torch.randn(20, 3, dtype=torch.float64)
+    expected = Rotation.from_rotvec(vectors.numpy()).as_matrix()
+    np.testing.assert_allclose(rotation_from_axis_angle(vectors).numpy(), expected, atol=1e-12)
+    zero = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(rotation_from_axis_angle, (zero,))

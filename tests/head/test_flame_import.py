@@ -1,0 +1,124 @@
+"""FLAME's files are imitated from the procedural head, with the traps of the originals."""
+
+import io
+import os
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from mfnet.errors import UserError
+from mfnet.head import Flame, HeadModel
+
+
+class Ch:
+    """Pickles as chumpy's plain array does."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.__dict__.update(x=x, _dirty_vars=set(), _itr=None, _depends_on_deps={})
+
+
+@pytest.fixture
+def flame_files(head: HeadModel, tmp_path: Path) -> Iterator[dict[str, Path]]:
+    module = types.ModuleType("chumpy.ch")
+    module.Ch = Ch  # type: ignore[attr-defined]
+    Ch.__module__, Ch.__qualname__ = "chumpy.ch", "Ch"
+    sys.modules["chumpy"], sys.modules["chumpy.ch"] = types.ModuleType("chumpy"), module
+    directions = np.concatenate([head.shape_directions, head.expression_directions], -1).astype(float)
+    model = {
+        "v_template": head.template.astype(float),
+        "shapedirs": Ch(directions),
+        "posedirs": head.pose_directions.astype(float),
+        "J_regressor": scipy.sparse.csc_matrix(head.joint_regressor.astype(float)),
+        "weights": head.skinning_weights.astype(float),
+        "kintree_table": np.array([[4294967295, 0, 1, 1, 1], range(5)], np.uint32),
+        "f": head.faces.astype(np.uint32),
+        "bs_type": "lrotmin",
+    }
+    paths = {name: tmp_path / file for name, file in (
+        ("model", "generic_model.pkl"), ("landmarks", "landmark_embedding.npy"),
+        ("texture", "FLAME_texture.npz"), ("masks", "FLAME_masks.pkl"),
+    )}  # fmt: skip
+    data = pickle.dumps(model, protocol=2).replace(b"scipy.sparse._csc", b"scipy.sparse.csc")
+    paths["model"].write_bytes(data)
+    embedding = {
+        "static_lmk_faces_idx": head.static_landmark_faces,
+        "static_lmk_bary_coords": head.static_landmark_barycentric.astype(float),
+        "dynamic_lmk_faces_idx": torch.tensor(head.contour_landmark_faces),
+        "dynamic_lmk_bary_coords": torch.tensor(head.contour_landmark_barycentric),
+    }
+    np.save(paths["landmarks"], embedding, allow_pickle=True)  # type: ignore[arg-type]
+    np.savez(
+        paths["texture"], mean=head.albedo_mean[..., ::-1] * 255, vt=head.uv_coordinates, ft=head.uv_faces,
+        tex_dir=np.moveaxis(head.albedo_basis.astype(np.float32)[..., ::-1] * 255, 0, -1),
+    )  # fmt: skip
+    eyes = np.flatnonzero(head.regions["eyes"])
+    masks = {"left_eyeball": eyes[::2], "right_eyeball": eyes[1::2], "face": np.flatnonzero(head.regions["face"])}
+    paths["masks"].write_bytes(pickle.dumps(masks, protocol=0))
+    yield paths
+    del sys.modules["chumpy"], sys.modules["chumpy.ch"]
+
+
+def load(paths: dict[str, Path]) -> HeadModel:
+    for name in ("chumpy", "chumpy.ch"):
+        sys.modules[name] = None  # type: ignore[assignment]  importing it would be an error
+    return HeadModel.load(paths["model"], paths["landmarks"], texture=paths["texture"], masks=paths["masks"])
+
+
+def test_flame_files_give_the_same_head(flame_files: dict[str, Path], head: HeadModel) -> None:
+    loaded = load(flame_files)
+    parameters = torch.randn(2, 100), torch.randn(2, 50), 0.2 * torch.randn(2, 15)
+    expected, found = Flame(head)(*parameters), Flame(loaded)(*parameters)
+    torch.testing.assert_close(found.vertices, expected.vertices, atol=1e-7, rtol=0)
+    torch.testing.assert_close(found.landmarks, expected.landmarks, atol=1e-7, rtol=0)
+    np.testing.assert_allclose(loaded.albedo_mean, head.albedo_mean, atol=1e-6)
+    np.testing.assert_array_equal(loaded.regions["eyes"], head.regions["eyes"])
+
+
+class Bomb:
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return os.system, ("touch exploded",)
+
+
+def test_a_pickle_that_would_run_something_is_refused_by_name(
+    flame_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flame_files["model"].write_bytes(pickle.dumps({"v_template": Bomb()}))
+    with pytest.raises(UserError, match=r"posix\.system|nt\.system"):
+        load(flame_files)
+    assert not Path("exploded").exists()
+
+
+def test_truncated_file_and_missing_key_are_named(flame_files: dict[str, Path]) -> None:
+    whole = flame_files["model"].read_bytes()
+    flame_files["model"].write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"generic_model\.pkl"):
+        load(flame_files)
+    flame_files["model"].write_bytes(pickle.dumps({"f": np.zeros((1, 3))}))
+    with pytest.raises(UserError, match="v_template"):
+        load(flame_files)
+
+
+def test_missing_companion_file_is_named(flame_files: dict[str, Path]) -> None:
+    flame_files["masks"].unlink()
+    with pytest.raises(UserError, match=r"head\.masks"):
+        load(flame_files)
+
+
+def test_torch_blob_inside_a_pickle_is_read_without_executing_it(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"bomb": Bomb()}, buffer)
+    data = pickle.dumps({"x": buffer.getvalue()})
+    path = tmp_path / "masks.pkl"
+    path.write_bytes(data)
+    from mfnet.head.flame_import import _load_storage
+
+    with pytest.raises(pickle.UnpicklingError):
+        _load_storage(buffer.getvalue())

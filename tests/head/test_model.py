@@ -1,0 +1,37 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mfnet.errors import UserError
+from mfnet.head import HeadModel
+
+
+def test_saved_head_loads_unchanged_and_saves_to_the_same_bytes(head: HeadModel, tmp_path: Path) -> None:
+    head.save(tmp_path / "a.npz")
+    again = HeadModel.load(tmp_path / "a.npz")
+    for field in dataclasses.fields(head):
+        if field.name != "regions":
+            np.testing.assert_array_equal(getattr(again, field.name), getattr(head, field.name))
+    assert again.regions.keys() == head.regions.keys()
+    again.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file at"):
+        HeadModel.load(tmp_path / "head.npz")
+    (tmp_path / "head.npz").write_bytes(b"not a zip")
+    with pytest.raises(UserError, match=r"not a readable head \.npz"):
+        HeadModel.load(tmp_path / "head.npz")
+    np.savez(tmp_path / "other.npz", template=np.zeros((4, 3)))
+    with pytest.raises(UserError, match="lacks the array faces"):
+        HeadModel.load(tmp_path / "other.npz")
+
+
+def test_wrong_shape_says_which_and_what_was_expected(head: HeadModel) -> None:
+    with pytest.raises(UserError, match=r"skinning_weights has shape .* expected"):
+        dataclasses.replace(head, skinning_weights=head.skinning_weights[:-1])
+    with pytest.raises(UserError, match="faces refers to index"):
+        dataclasses.replace(head, faces=head.faces + 10**6)

@@ -1,0 +1,172 @@
+"""The whole pipeline at its smallest size, in a scratch clone of the working tree, by its own commands."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SMALLEST = {
+    "synthesize": {"multipie_subjects": 4, "recordings": 1, "illuminations": [7], "wild_per_bin": 1, "lab_subjects": 1},
+    "data": {"triplets": 16},
+    "train": {"variants": ["full", "no_eye"], "steps": 4, "batch": 4, "multiop_pairs": 1, "multiop_after": 0.5,
+              "log_every": 1, "picture_every": 4, "checkpoint_every": 4},
+    "evaluate": {"lab_views": [0, 1], "heat_meshes": 1},
+}  # fmt: skip
+
+
+class Clone:
+    """A scratch clone with its own git history and DVC cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        tracked = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        for name in tracked.stdout.splitlines():
+            if (ROOT / name).is_file() and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        self.change(SMALLEST)
+        for command in (
+            ["git", "init", "-q"],
+            ["git", "add", "-A"],
+            ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "Begin"],
+        ):
+            subprocess.run(command, cwd=folder, check=True)
+
+    def change(self, sections: dict) -> None:  # type: ignore[type-arg]
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        for section, values in sections.items():
+            content[section] = content[section] | values if isinstance(values, dict) else values
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+        environment |= {"PATH": path, "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
+                        "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost"}  # fmt: skip
+        environment.pop("OMP_NUM_THREADS", None)
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Names of the stages that a dvc call ran."""
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    done = clone.run("dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return clone
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+
+
+def test_reports_are_made(clone: Clone) -> None:
+    metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
+    assert list(metrics) == ["full", "no_eye", "baselines"]
+    assert metrics["full"]["wild"]["60-90"]["n"] == 1
+    assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
+    assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
+    page = (clone.folder / "reports/index.html").read_text()
+    assert page.count("data:image/png;base64") == 6
+    assert "src='http" not in page
+    for table in (1, 2, 3):
+        assert "published" in (clone.folder / f"reports/tables/{table}.md").read_text()
+        assert len(pd.read_csv(clone.folder / f"reports/tables/{table}.csv")) > 5
+
+
+def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
+    code = (
+        "import mlflow, json; from mlflow.tracking import MlflowClient as C;"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db'); c = C(); e = c.get_experiment_by_name('mfnet').experiment_id;"
+        "print(json.dumps([dict(r.data.tags, name=r.info.run_name, id=r.info.run_id, status=r.info.status,"
+        " params=r.data.params, metrics=r.data.metrics) for r in c.search_runs([e])]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=clone.folder, capture_output=True, text=True, check=True)
+    runs = json.loads(found.stdout.splitlines()[-1])
+    by_name = {run["name"]: run for run in runs}
+    assert {run["status"] for run in runs} == {"FINISHED"}
+    stages = {"synthesize", "index", "preprocess", "flow", "train@full", "train@no_eye", "evaluate@full",
+              "evaluate@no_eye", "evaluate@mean_head", "report"}  # fmt: skip
+    assert stages | {"pipeline"} == set(by_name)
+    parent = by_name["pipeline"]["id"]
+    assert all(by_name[name]["mlflow.parentRunId"] == parent for name in stages)
+    trained = by_name["train@no_eye"]
+    assert trained["params"]["loss.eye"] == "0.0"
+    assert "loss_singlelmk" in trained["metrics"]
+    assert trained["input.data/faces"].endswith(".dir")
+    assert len(trained["git_commit"]) == 40
+
+
+def test_nothing_runs_twice(clone: Clone) -> None:
+    done = clone.run("dvc", "repro")
+    assert done.returncode == 0
+    assert ran(done) == []
+
+
+def test_changing_a_loss_reruns_training_and_what_follows(clone: Clone) -> None:
+    done = clone.run("dvc", "exp", "run", "-S", "loss.eye=0")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    stages = [name.split("@")[0] for name in ran(done)]
+    assert sorted(stages) == ["evaluate", "evaluate", "report", "train", "train"]
+    clone.run("dvc", "exp", "remove", "-A")
+    subprocess.run(["git", "checkout", "-q", "."], cwd=clone.folder, check=True)
+
+
+def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clone: Clone) -> None:
+    before = (clone.folder / "params.yaml").read_text()
+    clone.change({"data": {"image_size": 136}})
+    done = clone.run("dvc", "status", "--json")
+    changed = set(json.loads(done.stdout))
+    (clone.folder / "params.yaml").write_text(before)
+    assert "preprocess" in changed
+    assert not changed & {"synthesize", "index"}
+
+
+@pytest.mark.parametrize(
+    ("module", "sections", "message"),
+    [
+        ("pipeline.train full", {"loss": {"eyes": 1}}, "loss.eyes: unknown key"),
+        ("pipeline.train full", {"train": {"steps": 0}}, "train.steps: "),
+        ("pipeline.index", {"data": {"multipie": "nowhere"}}, "data.multipie: no folder nowhere"),
+        (
+            "pipeline.evaluate mean_head",
+            {"data": {"facescape": "nowhere"}},
+            "data.facescape: nowhere has no folder data/",
+        ),
+        ("pipeline.flow", {"flow": {"estimator": "raft"}}, "flow.estimator: 'raft' is neither"),
+        ("pipeline.evaluate no_lip", {}, "models/no_lip/config.json is missing"),
+    ],
+)
+def test_what_is_wrong_outside_ends_in_one_line(clone: Clone, module: str, sections: dict, message: str) -> None:  # type: ignore[type-arg]
+    before = (clone.folder / "params.yaml").read_text()
+    outputs = {path: path.stat().st_mtime_ns for path in (clone.folder / "data").iterdir()}
+    clone.change(sections)
+    done = clone.run(*module.split())
+    (clone.folder / "params.yaml").write_text(before)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (clone.folder / "data").iterdir() if path in outputs} == outputs

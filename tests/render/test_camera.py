@@ -1,0 +1,33 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfnet.render.camera import Crop, ndc_to_pixel, orthographic_project, pinhole_project, pixel_to_ndc
+
+
+def test_orthographic_projection_flips_y_and_z_after_shifting() -> None:
+    points = torch.tensor([[[0.1, 0.2, 0.3]]])
+    projected = orthographic_project(points, torch.tensor([[2.0, 0.05, -0.1]]))
+    torch.testing.assert_close(projected, torch.tensor([[[0.3, -0.2, -0.6]]]))
+
+
+def test_pinhole_puts_the_principal_point_in_the_middle() -> None:
+    K = torch.tensor([[[100.0, 0, 32], [0, 100, 24], [0, 0, 1]]])
+    Rt = torch.eye(3, 4)[None]
+    projected = pinhole_project(torch.tensor([[[0.0, 0, 5], [1, 0, 10]]]), K, Rt, (48, 64))
+    torch.testing.assert_close(projected[0], torch.tensor([[0.0, 0, 5], [10 / 32, 0, 10]]))
+
+
+@given(st.floats(-500, 1500), st.floats(-500, 1500), st.integers(8, 2000), st.integers(8, 2000))
+def test_pixel_and_ndc_invert_each_other(x: float, y: float, height: int, width: int) -> None:
+    pixels = torch.tensor([[x, y]], dtype=torch.float64)
+    again = ndc_to_pixel(pixel_to_ndc(pixels, (height, width)), (height, width))
+    torch.testing.assert_close(again, pixels, atol=1e-6, rtol=1e-9)
+
+
+@given(st.floats(-300, 900), st.floats(-300, 900), st.floats(4, 700))
+def test_crop_maps_its_corners_and_back(x: float, y: float, side: float) -> None:
+    crop = Crop(x, y, side)
+    corner = torch.tensor([x + side / 2, y - side / 2], dtype=torch.float64)
+    torch.testing.assert_close(crop.to_square(corner), torch.tensor([1.0, -1.0], dtype=torch.float64))
+    torch.testing.assert_close(crop.to_photograph(crop.to_square(corner)), corner)

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mfnet.errors import UserError
+from mfnet.head import HeadModel
+from mfnet.render.rasterize import _search_cpu, _search_tensor, interpolate, rasterize
+
+
+def soup(seed: int, triangles: int = 30, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    vertices = torch.rand(batch, 3 * triangles, 3, generator=generator, dtype=torch.float64) * 2.4 - 1.2
+    return vertices, torch.arange(3 * triangles).view(-1, 3)
+
+
+def reference(vertices: np.ndarray, faces: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every pixel against every triangle, by solving for the barycentrics."""
+    found, depth = np.full((height, width), -1), np.full((height, width), np.inf)
+    for i in range(height):
+        for j in range(width):
+            point = np.array([(2 * j + 1) / width - 1, (2 * i + 1) / height - 1, 1])
+            for index, face in enumerate(faces):
+                corners = vertices[face]
+                matrix = np.vstack([corners[:, :2].T, np.ones(3)])
+                weights = np.linalg.solve(matrix, point)
+                if weights.min() >= 0 and weights @ corners[:, 2] < depth[i, j]:
+                    found[i, j], depth[i, j] = index, weights @ corners[:, 2]
+    return found, depth
+
+
+def test_agrees_with_solving_every_pixel() -> None:
+    vertices, faces = soup(0)
+    fragments = rasterize(vertices, faces, (24, 32))
+    for image in range(2):
+        found, depth = reference(vertices[image].numpy(), faces.numpy(), 24, 32)
+        np.testing.assert_array_equal(fragments.pix_to_face[image].numpy(), found)
+        seen = found >= 0
+        np.testing.assert_allclose(fragments.zbuf[image].numpy()[seen], depth[seen], atol=1e-9)
+        assert (fragments.zbuf[image].numpy()[~seen] == -1).all()
+        assert (fragments.bary[image].numpy()[~seen] == 0).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([(16, 16), (9, 31), (40, 8)]))
+def test_kernel_and_tensor_search_see_the_same_triangles(seed: int, cull: bool, size: tuple[int, int]) -> None:
+    vertices, faces = soup(seed)
+    kernel, tensor = _search_cpu(vertices, faces, size, cull), _search_tensor(vertices, faces, size, cull)
+    assert torch.equal(kernel, tensor)
+
+
+def test_both_searches_agree_on_a_head(head: HeadModel) -> None:
+    vertices = torch.tensor(head.template)[None] * torch.tensor([8.0, -8.0, -8.0])
+    faces = torch.tensor(head.faces)
+    kernel, tensor = (search(vertices, faces, (128, 128), False) for search in (_search_cpu, _search_tensor))
+    assert (kernel != tensor).float().mean() < 5e-4
+    assert (kernel >= 0).float().mean() > 0.3
+
+
+def test_nearer_triangle_wins_and_culling_removes_the_clockwise_one() -> None:
+    square = torch.tensor([[-1.0, -1, 2], [3, -1, 2], [-1, 3, 2], [-1, -1, 1], [-1, 3, 1], [3, -1, 1]])[None]
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    assert (rasterize(square, faces, (8, 8)).pix_to_face == 1).all()
+    # On a screen with y down, (0, 1, 2) runs clockwise and (3, 4, 5) counter-clockwise for the viewer.
+    assert (rasterize(square, faces[:1], (8, 8), cull_backfaces=True).pix_to_face == -1).all()
+    assert (rasterize(square, faces[1:], (8, 8), cull_backfaces=True).pix_to_face == 0).all()
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    vertices, faces = soup(3, triangles=4, batch=1)
+    vertices.requires_grad_()
+    values = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+
+    def picture(points: torch.Tensor, corner_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        fragments = rasterize(points, faces, (6, 6))
+        return fragments.bary, fragments.zbuf, interpolate(fragments, corner_values)
+
+    assert torch.autograd.gradcheck(picture, (vertices, values), eps=1e-7, atol=1e-5)
+
+
+def test_vertices_far_outside_and_not_finite_are_harmless() -> None:
+    vertices, faces = soup(1)
+    vertices[0, 0] = 1e12
+    vertices[1, 0, 0] = float("nan")
+    fragments = rasterize(vertices, faces, (16, 16))
+    assert torch.isfinite(fragments.zbuf[1]).all()
+
+
+def test_unknown_backend_is_named() -> None:
+    vertices, faces = soup(0)
+    with pytest.raises(UserError, match="'opengl' is unknown"):
+        rasterize(vertices, faces, (8, 8), backend="opengl")
+
+
+def test_pytorch3d_sees_the_same_pixels(head: HeadModel) -> None:
+    pytest.importorskip("pytorch3d", reason="optional backend, built by hand")
+    vertices = torch.tensor(head.template)[None] * torch.tensor([8.0, -8.0, -8.0])
+    ours, theirs = (
+        rasterize(vertices, torch.tensor(head.faces), (224, 224), backend=backend)
+        for backend in ("native", "pytorch3d")
+    )
+    assert (ours.pix_to_face != theirs.pix_to_face).float().mean() < 1 / 2000
