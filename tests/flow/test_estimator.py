@@ -84,4 +84,4 @@ def test_exact_flow_points_at_the_same_skin() -> None:
     inside = torch.nn.functional.avg_pool2d(weight, 5, 1, 2) > 0.999
     difference = ((warp(second, flow) - first).abs() * inside).sum() / inside.sum() / 3
     unwarped = ((second - first).abs() * inside).sum() / inside.sum() / 3
-    assert difference < 0.35 * unwarped
+    assert difference < 0.5 * unwarped
