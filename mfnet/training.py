@@ -85,7 +85,7 @@ def render_pairs(
     texture, weight = renderer.extract(batch.images[triplet, view_a], seen_a)
     albedo = renderer.albedo(parameters.albedo[triplet, view_b])
     shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[triplet, view_b])
-    rendered = renderer.render(fill_unseen(texture, weight, shaded), seen_b)
+    rendered = renderer.render(fill_unseen(texture, weight, shaded.clamp(0, 1)), seen_b)
     mask = covisible_mask(
         batch.landmark_masks[triplet, pair],
         renderer.face_mask(seen_b),
@@ -185,7 +185,7 @@ def train(
     began = time.monotonic()
     for step in progress(range(start, settings.steps), f"train {variant}", settings.steps - start):
         generator = torch.Generator().manual_seed(params.seed * 10**6 + step)
-        batch = _next_batch(data["train"], settings, step, generator).to(fabric.device)
+        batch = _next_batch(data["train"], settings, params.seed, step, generator).to(fabric.device)
         late = step >= settings.multiop_after * settings.steps
         pairs = choose_pairs(len(batch.images), settings.multiop_pairs, generator).to(fabric.device) if late else None
         for group in optimizer.param_groups:
@@ -221,10 +221,13 @@ def _modules(params: Params, head: HeadModel, estimator: FlowEstimator, device: 
     return Modules(*(module.to(device) for module in made))  # type: ignore[arg-type]
 
 
-def _next_batch(data: TripletData, settings: TrainParams, step: int, generator: torch.Generator) -> TripletBatch:
-    """The step's batch: a function of the step alone, so that a resumed run sees what an unbroken one would."""
+def _next_batch(
+    data: TripletData, settings: TrainParams, seed: int, step: int, generator: torch.Generator
+) -> TripletBatch:
+    """The step's batch: a function of seed and step, so that a resumed run sees what an unbroken one would."""
     per_epoch = max(1, len(data) // settings.batch)
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(step // per_epoch))
+    epoch = torch.Generator().manual_seed(seed * 10**6 + step // per_epoch)
+    order = torch.randperm(len(data), generator=epoch)
     place = step % per_epoch * settings.batch
     rows = [data[int(k)] for k in order[place : place + settings.batch]]
     batch = TripletBatch(*map(torch.stack, zip(*rows, strict=True)))

@@ -69,11 +69,11 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
 
 
 def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
-    """Mirror half of the triplets; shift, scale, brighten and tint every view a little.
+    """Mirror half of the triplets; shift, scale, roll, brighten and tint every view a little.
 
     Args:
         batch: as loaded.
-        jitter: standard deviation of shift (in half images) and scale.
+        jitter: standard deviation of shift (in half images) and scale, and half that of the roll (in radians).
         generator: of the draw.
     """
     n, views = batch.images.shape[:2]
@@ -89,10 +89,12 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
 
     scale = 1 + jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
     shift = jitter * torch.randn(n, views, 2, generator=generator).clamp(-2, 2)
-    # new = scale * (mirror * old) + shift, so the sampling grid is its inverse.
-    theta = torch.zeros(n, views, 2, 3)
-    theta[..., 0, 0], theta[..., 1, 1] = sign[:, None] / scale, 1 / scale
-    theta[..., 0, 2], theta[..., 1, 2] = -sign[:, None] * shift[..., 0] / scale, -shift[..., 1] / scale
+    roll = 2 * jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
+    turn = torch.stack([roll.cos(), -roll.sin(), roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))
+    flip = torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
+    # new = scale * turn * (flip * old) + shift, so the sampling grid is its inverse.
+    inverse = flip[..., None] * turn.mT / scale[..., None, None]
+    theta = torch.cat([inverse, -inverse @ shift[..., None]], -1)
 
     def move(pictures: Tensor, places: Tensor, mode: str) -> Tensor:
         flat = pictures.flatten(0, 1)
@@ -102,10 +104,10 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
     target_view = torch.tensor([VIEWS.index(b) for _, b in PAIRS])
     gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
     tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
-    flip = torch.stack([sign, torch.ones_like(sign)], -1)[:, None, None]
+    turned = (landmarks * flip[:, :, None]) @ turn.mT * scale[..., None, None]
     return TripletBatch(
         (move(images, theta, "bilinear") * gain * tint).clamp(0, 1),
-        landmarks * flip * scale[..., None, None] + shift[:, :, None],
+        turned + shift[:, :, None],
         move(masks, theta[:, target_view], "nearest"),
         move(consistency, theta[:, target_view], "nearest"),
     )
