@@ -39,7 +39,7 @@ def measure(params: Params, steps: int) -> dict[str, float]:
     data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
     head = HeadModel.load(params.head.path, params.head.landmarks, texture=params.head.texture, masks=params.head.masks)
     estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
-    target = Path(f"models/budget_{steps}")
+    target = Path(f"data/training_budget/{steps}")
     began = time.monotonic()
     values = train(longer, "full", params.loss, data, head, estimator, target, lambda *_: None, lambda *_: None)
     minutes = (time.monotonic() - began) / 60

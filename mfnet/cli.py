@@ -35,8 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     convert.add_argument("kind", choices=["flame"])
     convert.add_argument("path", type=Path, help="generic_model.pkl")
     convert.add_argument("target", type=Path, help="head.npz")
-    for name in ("landmarks", "texture", "masks"):
-        convert.add_argument(f"--{name}", type=Path, required=True)
+    convert.add_argument("--landmarks", type=Path, required=True, help="landmark_embedding.npy")
+    convert.add_argument("--texture", type=Path, help="FLAME_texture.npz; grey without it")
+    convert.add_argument("--masks", type=Path, help="FLAME_masks.pkl; regions by place without it")
     convert.set_defaults(run=_convert)
 
     commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
@@ -48,13 +49,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _reconstruct(chosen: argparse.Namespace) -> None:
-    from mfnet.data.landmarks import Sidecar  # noqa: PLC0415  each command imports what it needs
+    from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415  each command imports what it needs
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
     landmarks = None
     if chosen.landmarks:
         root, find = chosen.landmarks.parent, Sidecar(chosen.landmarks.parent)
         blank = np.zeros((1, 1, 3), np.uint8)
+        if chosen.landmarks.name != SIDECAR:
+            raise UserError(f"reconstruct: {chosen.landmarks} is not named {SIDECAR}")
+        outside = [path for path in chosen.photographs if not path.resolve().is_relative_to(root.resolve())]
+        if outside:
+            raise UserError(f"reconstruct: {outside[0]} does not lie in {root}, the folder of the landmarks")
         found = [find(str(path.resolve().relative_to(root.resolve())), blank) for path in chosen.photographs]
         if any(points is None for points in found):
             raise UserError(f"reconstruct: {chosen.landmarks} has no row for every photograph given")

@@ -131,7 +131,7 @@ class EvaluateParams(Section):
 
     lab_views: list[Annotated[int, Field(ge=0, le=10)]] = Field(default=list(range(11)), min_length=1)
     batch: Count = 8
-    heat_meshes: Annotated[int, Field(ge=0)] = 4
+    heat_meshes: Count = 4
 
 
 class Params(Section):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
 import torchvision
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -92,7 +94,7 @@ def _load_encoder(encoder: nn.Module, path: Path) -> None:
         if missing:
             raise UserError(f"network.weights: {path} lacks {missing[0]}; expected the encoder that network names")
         encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, UnpicklingError, SafetensorError) as error:
         raise UserError(f"network.weights: {path} does not fit the encoder ({str(error)[:200]})") from error
 
 
@@ -107,8 +109,8 @@ def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 class MFNet(nn.Module):
     """Photographs of one person from any number of views to named parameters.
 
-    The paper concatenates three features; here their mean and their maximum are concatenated, which is the same
-    information in another order for three views and defined for any number of them.
+    The paper concatenates three features; here their mean and their maximum are concatenated, which keeps less of
+    three views but is defined for any number of them and does not depend on their order.
     """
 
     def __init__(self, params: NetworkParams, head: HeadParams) -> None:

@@ -32,6 +32,7 @@ from mfnet.render import Renderer
 from mfnet.render.texture import fill_unseen
 
 Log = Callable[[int, dict[str, float]], None]
+History = list[tuple[int, dict[str, float]]]
 _CHECKPOINT = "checkpoint.pt"
 _PAIR_VIEWS = torch.tensor([[VIEWS.index(a), VIEWS.index(b)] for a, b in PAIRS])
 
@@ -179,9 +180,11 @@ def train(
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=settings.learning_rate))
     partial = target.with_name(target.name + ".partial")
     config = {"variant": variant, "loss": weights.model_dump(), **params.model_dump(mode="json", exclude={"loss"})}
-    start = _resume(partial, config, network, optimizer)
+    start, history = _resume(partial, config, network, optimizer)
+    for step, values in history:
+        log(step, values)
 
-    values: dict[str, float] = {}
+    values = history[-1][1] if history else {}
     began = time.monotonic()
     for step in progress(range(start, settings.steps), f"train {variant}", settings.steps - start):
         generator = torch.Generator().manual_seed(params.seed * 10**6 + step)
@@ -190,12 +193,13 @@ def train(
         pairs = choose_pairs(len(batch.images), settings.multiop_pairs, generator).to(fabric.device) if late else None
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, settings)
-        with fabric.autocast():
-            terms = compute_losses(modules, Parameters(*network(batch.images)), batch, weights, pairs)
-            loss = equations.total(terms, weights)
+        # Fabric runs the network in the chosen precision; geometry stays in float32, where millimetres survive.
+        terms = compute_losses(modules, Parameters(*network(batch.images)), batch, weights, pairs)
+        loss = equations.total(terms, weights)
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(network, optimizer, max_norm=1.0)
+        full_precision = settings.precision == "32-true"
+        fabric.clip_gradients(network, optimizer, max_norm=1.0, error_if_nonfinite=full_precision)
         optimizer.step()
 
         last = step + 1 == settings.steps
@@ -205,11 +209,12 @@ def train(
             values["steps_per_second"] = (step + 1 - start) / (time.monotonic() - began)
             if last or (step + 1) % (10 * settings.log_every) == 0:
                 values |= _errors(network, modules, data, settings, fabric.device)
+            history.append((step + 1, values))
             log(step + 1, values)
         if last or (step + 1) % settings.picture_every == 0:
             picture(step + 1, training_picture(network, modules, data["validation"], fabric.device))
         if last or (step + 1) % settings.checkpoint_every == 0:
-            _save_checkpoint(partial, config, network, optimizer, step + 1)
+            _save_checkpoint(partial, config, network, optimizer, step + 1, history)
     _write_model(partial, target, config, network, head)
     return {key: value for key, value in values.items() if key != "steps_per_second"}
 
@@ -266,24 +271,33 @@ def training_picture(network: torch.nn.Module, modules: Modules, data: TripletDa
     return (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _save_checkpoint(folder: Path, config: dict[str, Any], network: Any, optimizer: Any, step: int) -> None:
+def _settings_key(config: dict[str, Any]) -> str:
+    """What a checkpoint must share with a training to be resumed by it."""
+    names = ("variant", "loss", "seed", "head", "data", "flow", "network", "train")
+    return json.dumps({name: config[name] for name in names})
+
+
+def _save_checkpoint(
+    folder: Path, config: dict[str, Any], network: Any, optimizer: Any, step: int, history: History
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"step": step, "config": json.dumps(config), "network": network.state_dict()}
+    state = {"step": step, "config": _settings_key(config), "network": network.state_dict()}
+    state["history"] = json.dumps(history)
     torch.save(state | {"optimizer": optimizer.state_dict()}, folder / (_CHECKPOINT + ".new"))
     (folder / (_CHECKPOINT + ".new")).replace(folder / _CHECKPOINT)
 
 
-def _resume(folder: Path, config: dict[str, Any], network: Any, optimizer: Any) -> int:
-    """The step to go on from: 0 unless the folder holds a checkpoint of exactly these settings."""
+def _resume(folder: Path, config: dict[str, Any], network: Any, optimizer: Any) -> tuple[int, History]:
+    """The step to go on from and what was logged before it: 0 unless there is a checkpoint of these settings."""
     path = folder / _CHECKPOINT
     if not path.is_file():
-        return 0
+        return 0, []
     state = torch.load(path, weights_only=True)
-    if state["config"] != json.dumps(config):
-        return 0
+    if state["config"] != _settings_key(config):
+        return 0, []
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return int(state["step"]), [(step, values) for step, values in json.loads(state["history"])]
 
 
 def _write_model(partial: Path, target: Path, config: dict[str, Any], network: Any, head: HeadModel) -> None:

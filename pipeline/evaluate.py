@@ -36,7 +36,8 @@ def stage(variant: str) -> None:
     params = load_params()
     root = params.data.facescape
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
-    with tracked("evaluate", logged, [Path("models") / variant, root], variant):
+    judged = params.head.path if variant == MEAN_HEAD else Path("models") / variant
+    with tracked("evaluate", logged, [judged, root], variant):
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant != MEAN_HEAD)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         method = _method(variant, params, photographs)

@@ -27,7 +27,7 @@ def stage() -> None:
     params = load_params()
     variants: list[str] = list(params.train.variants)
     with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
-        metrics = load_metrics(REPORTS / "metrics")
+        metrics = load_metrics(REPORTS / "metrics", [*variants, "mean_head"])
         merged = merged_metrics(metrics, variants)
         tables = build_tables(metrics, variants)
         with whole_folder(REPORTS / "tables") as folder:
@@ -78,11 +78,15 @@ def _facts(merged: dict, variant: str) -> dict[str, str]:
     validation = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")["landmark_error_validation"].iloc[-1]
     facts = {"landmark error on held-out people": f"{100 * validation:.2f} % of the outer-eye distance"}
     for setting, values in merged[variant]["lab"].items():
-        facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{values['cd_mm']:.2f} mm over {values['n']} images"
+        facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {values['n']} images"
     mean_head = merged["baselines"].get("mean_head")
     if mean_head:
-        facts["lab CD, mean head"] = f"{mean_head['lab']['single_view']['cd_mm']:.2f} mm"
+        facts["lab CD, mean head"] = _millimetres(mean_head["lab"]["single_view"]["cd_mm"])
     return facts
+
+
+def _millimetres(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} mm"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -92,12 +93,22 @@ def _git_commit() -> str:
 
 
 def _input_hashes(inputs: list[Path]) -> dict[str, str]:
+    """DVC's hash of each input that a stage made; of others the file's own, or that of a folder's listing."""
     lock = Path("dvc.lock")
-    if not lock.is_file():
-        return {}
-    stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}).values()
-    known = {out["path"]: out.get("md5", "") for stage in stages for out in stage.get("outs", [])}
-    return {str(path): known[str(path)] for path in inputs if str(path) in known}
+    stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.is_file() else {}
+    known = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    return {str(path): known.get(str(path)) or _own_hash(path) for path in inputs if path.exists()}
+
+
+def _own_hash(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    if path.is_file():
+        digest.update(path.read_bytes())
+        return digest.hexdigest()
+    for file in sorted(path.rglob("*")):
+        status = file.stat()
+        digest.update(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return f"{digest.hexdigest()}.listing"
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -75,6 +75,20 @@ def losses(rows: list) -> list[float]:  # type: ignore[type-arg]
     return [values["loss"] for _, values in rows]
 
 
+def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "_write_model", full_disk)
+        with pytest.raises(OSError, match="no space left"):
+            run(setting, tmp_path / "model")
+    assert [step for step, _ in run(setting, tmp_path / "model")] == list(range(1, 9))
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
 def test_it_learns_its_own_data(setting: Setting, tmp_path: Path) -> None:
     rows = run(setting, tmp_path / "model", "no_multiop", steps=60, jitter=0.0, log_every=10)
     assert rows[-1][1]["loss_singlelmk"] < 0.6 * rows[0][1]["loss_singlelmk"]
@@ -91,8 +105,8 @@ def test_the_same_seed_repeats_and_a_resumed_run_continues(setting: Setting, tmp
         run(setting, tmp_path / "c", stop_after=6)
     assert not (tmp_path / "c").exists()
     resumed = run(setting, tmp_path / "c")
-    assert [step for step, _ in resumed] == [6, 7, 8]
-    assert losses(resumed) == losses(unbroken)[5:]
+    assert [step for step, _ in resumed] == list(range(1, 9))
+    assert losses(resumed) == losses(unbroken)
     assert weights == (tmp_path / "c" / "model.safetensors").read_bytes()
 
 

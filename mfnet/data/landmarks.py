@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -70,8 +71,9 @@ class FaceAlignment:
         return None if not found else np.asarray(found[0], np.float32)
 
 
+@lru_cache(maxsize=4)
 def landmark_detector(name: str, root: Path) -> LandmarkDetector:
-    """The detector that `landmarks.detector` names, for the data set at root."""
+    """The detector that `landmarks.detector` names, for the data set at root; made once a process."""
     return Sidecar(root) if name == "sidecar" else FaceAlignment()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from mfnet.errors import UserError
 from mfnet.parallel import parallel_map, progress
 
 _MAX_OUTSIDE = 0.25
+_OPEN_SHARDS = 256
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -121,17 +122,18 @@ def _preprocess_photograph(row: dict, params: DataParams, find) -> dict | str:  
 
 
 class FaceStore:
-    """Reads crops back from the shards, one memory-mapped file at a time."""
+    """Reads crops back from the shards; the encoded bytes of the shards last used stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._shards: dict[str, pa.Table] = {}
+        self._images = lru_cache(maxsize=_OPEN_SHARDS)(self._read)
+
+    def _read(self, shard: str) -> pa.ChunkedArray:
+        path = self._folder / f"{shard}.parquet"
+        if not path.is_file():
+            raise UserError(f"faces: {path} is missing; run the preprocess stage")
+        return pq.read_table(path, columns=["image"], memory_map=True)["image"]
 
     def image(self, shard: str, row: int) -> np.ndarray:
         """RGB uint8 [S, S, 3] of a face."""
-        if shard not in self._shards:
-            path = self._folder / f"{shard}.parquet"
-            if not path.is_file():
-                raise UserError(f"faces: {path} is missing; run the preprocess stage")
-            self._shards[shard] = pq.read_table(path, columns=["image"], memory_map=True)
-        return decode(self._shards[shard]["image"][row].as_py())
+        return decode(self._images(shard)[row].as_py())

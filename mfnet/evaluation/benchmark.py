@@ -44,8 +44,8 @@ class Method(Protocol):
 
     faces: np.ndarray
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray]:
-        """Vertices [V, 3] in the image cube of each job's scored photograph."""
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        """Vertices [V, 3] in the image cube of each job's scored photograph; None where it shows no face."""
         ...
 
 
@@ -72,16 +72,17 @@ class Photographs:
 
     def __init__(self, root: Path, detector: LandmarkDetector) -> None:
         self._root, self._detector = root, detector
+        self._landmarks: dict[Path, np.ndarray | None] = {}
 
-    def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        """RGB uint8 [256, 256, 3] and landmarks [68, 2]."""
+    def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where no face is found."""
         image = read_image(path)
         if image is None:
             raise UserError(f"evaluate: {path} is missing or not a readable image; expected 256 x 256 RGB")
-        landmarks = self._detector(str(path.relative_to(self._root)), image)
-        if landmarks is None:
-            raise UserError(f"evaluate: no face found in {path}")
-        return image, landmarks
+        if path not in self._landmarks:
+            self._landmarks[path] = self._detector(str(path.relative_to(self._root)), image)
+        landmarks = self._landmarks[path]
+        return None if landmarks is None else (image, landmarks)
 
 
 class NetworkMethod:
@@ -91,25 +92,31 @@ class NetworkMethod:
         self.faces = reconstructor.head.faces
         self._reconstructor, self._photographs, self._batch = reconstructor, photographs, batch
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray]:
-        """See Method."""
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        """See Method; a side view without a face is left out of its triple."""
         predicted: dict[int, np.ndarray] = {}
-        for count in sorted({len(job.images) for job in jobs}):
-            group = [index for index, job in enumerate(jobs) if len(job.images) == count]
+        inputs = [self._inputs(job) for job in jobs]
+        for count in sorted({len(paths) for paths in inputs if paths}):
+            group = [index for index, paths in enumerate(inputs) if len(paths) == count]
             for start in progress(range(0, len(group), self._batch), f"predict, {count} view(s)"):
                 chosen = group[start : start + self._batch]
-                predicted |= dict(zip(chosen, self._predict([jobs[k] for k in chosen]), strict=True))
-        return [predicted[index] for index in range(len(jobs))]
+                predicted |= dict(zip(chosen, self._predict([inputs[k] for k in chosen]), strict=True))
+        return [predicted.get(index) for index in range(len(jobs))]
 
-    def _predict(self, jobs: list[Job]) -> list[np.ndarray]:
+    def _inputs(self, job: Job) -> list[Path]:
+        found = [path for path in job.images if self._photographs(path) is not None]
+        return found if found[:1] == [job.images[0]] else []
+
+    def _predict(self, inputs: list[list[Path]]) -> list[np.ndarray]:
         squares, crops = [], []
-        for job in jobs:
-            views = [self._reconstructor.crop(*self._photographs(path)) for path in job.images]
+        for paths in inputs:
+            seen = [self._photographs(path) for path in paths]
+            views = [self._reconstructor.crop(*photograph) for photograph in seen if photograph is not None]
             crops.append(views[0][0])
             squares.append(torch.stack([square for _, square in views]))
         parameters = self._reconstructor.predict(torch.stack(squares))
         n_views = parameters.rotation.shape[1]
-        scored = torch.arange(len(jobs), device=parameters.shape.device) * n_views
+        scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
         with torch.no_grad():
             projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
         return [image_cube(vertices, crop) for vertices, crop in zip(projected, crops, strict=True)]
@@ -122,12 +129,15 @@ class MeanHeadMethod:
         self.faces = fit.head.faces
         self._fit, self._photographs, self._scale = fit, photographs, crop_scale
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray]:
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
         """See Method."""
         return [self._place(job) for job in progress(jobs, "mean head")]
 
-    def _place(self, job: Job) -> np.ndarray:
-        _, landmarks = self._photographs(job.images[0])
+    def _place(self, job: Job) -> np.ndarray | None:
+        photograph = self._photographs(job.images[0])
+        if photograph is None:
+            return None
+        landmarks = photograph[1]
         crop = crop_around(landmarks, self._scale)
         normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
         return image_cube(self._fit.fit(normalised), crop)
@@ -142,15 +152,17 @@ def _submitted(item: WildItem | LabItem, cube: np.ndarray, faces: np.ndarray) ->
     return Mesh(wild_mesh(cube) if isinstance(item, WildItem) else lab_mesh(cube, item.focal), faces)
 
 
-def _score(task: tuple[Job, np.ndarray], faces: np.ndarray) -> Score:
+def _score(task: tuple[Job, np.ndarray | None], faces: np.ndarray) -> Score:
     job, cube = task
+    if cube is None:
+        return Score(math.nan, math.nan, math.nan)
     item, prediction = job.item, _submitted(job.item, cube, faces)
     if isinstance(item, WildItem):
         return score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center)
     return score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center)
 
 
-def run(method: Method, jobs: list[Job], workers: int | None) -> tuple[pd.DataFrame, list[np.ndarray]]:
+def run(method: Method, jobs: list[Job], workers: int | None) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
     """Predict and score every job.
 
     Returns:
@@ -192,8 +204,10 @@ class HeatMesh(NamedTuple):
     error: np.ndarray
 
 
-def heat_mesh(job: Job, cube: np.ndarray, faces: np.ndarray) -> HeatMesh | None:
-    """Error of a scored prediction over its surface; None where it could not be aligned."""
+def heat_mesh(job: Job, cube: np.ndarray | None, faces: np.ndarray) -> HeatMesh | None:
+    """Error of a scored prediction over its surface; None where there is none or it could not be aligned."""
+    if cube is None:
+        return None
     item, truth, prediction = job.item, _truth(job.item.mesh), _submitted(job.item, cube, faces)
     if isinstance(item, WildItem):
         aligned = align_wild(truth, prediction, item.pupil_scale, item.rotation, item.head_center)

@@ -37,13 +37,14 @@ def published() -> pd.DataFrame:
     return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
 
 
-def load_metrics(folder: Path) -> dict[str, dict[str, Any]]:
-    """Method -> what `summarise` gave, from `<folder>/<method>.json`.
+def load_metrics(folder: Path, methods: list[str]) -> dict[str, dict[str, Any]]:
+    """Method -> what `summarise` gave, from `<folder>/<method>.json`, for those methods that have one.
 
     Raises:
         UserError: the folder holds none.
     """
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    paths = {name: folder / f"{name}.json" for name in methods}
+    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
     if not found:
         raise UserError(f"report: no metrics in {folder}; run the evaluate stage")
     return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, grid_sample, interpolate
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 from torchvision.models.optical_flow import (
     Raft_Large_Weights,
     Raft_Small_Weights,
@@ -38,7 +40,7 @@ class FlowEstimator(nn.Module):
 
 
 class RaftFlow(FlowEstimator):
-    """RAFT; H and W must be multiples of 8 and at least 128."""
+    """RAFT; images are padded to multiples of 8 and at least 128 pixels a side by repeating their border."""
 
     def __init__(self, model: nn.Module, updates: int) -> None:
         super().__init__()
@@ -51,9 +53,11 @@ class RaftFlow(FlowEstimator):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See FlowEstimator."""
         height, width = first.shape[-2:]
-        assert height % 8 == width % 8 == 0, (height, width)
-        assert min(height, width) >= _SMALLEST, (height, width)
-        return self.model(first * 2 - 1, second * 2 - 1, num_flow_updates=self.updates)[-1]
+        bottom, right = (max(_SMALLEST, -(-side // 8) * 8) - side for side in (height, width))
+        images = [image * 2 - 1 for image in (first, second)]
+        if bottom or right:
+            images = [pad(image, (0, right, 0, bottom), mode="replicate") for image in images]
+        return self.model(*images, num_flow_updates=self.updates)[-1][..., :height, :width]
 
 
 class ClassicalFlow(FlowEstimator):
@@ -95,13 +99,13 @@ class ClassicalFlow(FlowEstimator):
         return step.clamp(-1.5, 1.5)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
+def warp(image: Tensor, flow: Tensor, outside: str = "border") -> Tensor:
     """The image [B, C, H, W] sampled at p + flow [B, 2, H, W] (pixels): the second image brought onto the first."""
     height, width = image.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
-    return grid_sample(image, grid, align_corners=False, padding_mode="border")
+    return grid_sample(image, grid, align_corners=False, padding_mode=outside)
 
 
 def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimator:
@@ -129,7 +133,7 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         large = any(key.startswith("mask_predictor") for key in state)
         model = raft_large() if large else raft_small()
         model.load_state_dict({key: value.float() for key, value in state.items()})
-    except (RuntimeError, OSError, ValueError, AttributeError) as error:
+    except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
         raise UserError(f"flow.estimator: {path} does not hold torchvision's RAFT ({str(error)[:200]})") from error
     return RaftFlow(model, updates)
 

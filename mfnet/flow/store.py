@@ -28,19 +28,24 @@ _CONSISTENT_RELATIVE, _CONSISTENT_PIXELS = 0.01, 0.5
 
 
 class PairFlow(NamedTuple):
-    """One ordered pair (a, b): flow from a to b [2, h, w] in pixels of the crop, and [h, w] bool masks."""
+    """One ordered pair (a, b): flow from a to b [2, h, w] in a's pixels, and [h, w] bool masks over view b."""
 
-    flow: np.ndarray
+    flow: np.ndarray | None
     consistent: np.ndarray
     landmark_mask: np.ndarray
 
 
 def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Where going there and back ends where it began (Sundaram et al., ECCV 2010): [B, 2, H, W] to [B, 1, H, W]."""
+    """Where going there and back ends where it began (Sundaram et al., ECCV 2010).
+
+    forward and backward [B, 2, H, W] to [B, 1, H, W] bool over the image that forward starts from; what leaves the
+    other image is not consistent.
+    """
     returned = warp(backward, forward)
     squared = forward.square().sum(1, keepdim=True) + returned.square().sum(1, keepdim=True)
     residual = (forward + returned).square().sum(1, keepdim=True)
-    return residual < _CONSISTENT_RELATIVE * squared + _CONSISTENT_PIXELS
+    inside = warp(torch.ones_like(forward[:, :1]), forward, outside="zeros") > 0.5
+    return inside & (residual < _CONSISTENT_RELATIVE * squared + _CONSISTENT_PIXELS)
 
 
 @torch.no_grad()
@@ -58,7 +63,7 @@ def precompute_flow(
             images = {view: _load(faces, part, view).to(device) for view in ("front", "left", "right")}
             flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
             for a, b in PAIRS:
-                agreement = forward_backward_consistency(flows[a, b], flows[b, a])
+                agreement = forward_backward_consistency(flows[b, a], flows[a, b])
                 rows += _rows(part, a, b, flows[a, b], agreement, params.stride)
                 consistent += agreement.float().mean((1, 2, 3)).sum().item()
                 n_pairs += len(part)
@@ -98,13 +103,14 @@ def _rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, s
 
 
 class FlowStore:
-    """Reads the precomputed pairs of a triplet back."""
+    """Reads the precomputed pairs of a triplet back; the flow itself, most of the bytes, only where it is wanted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, with_flow: bool = False) -> None:
         paths = sorted(folder.glob("*.parquet"))
         if not paths:
             raise UserError(f"flow: no shard in {folder}; run the flow stage")
-        table = pa.concat_tables([pq.read_table(path, memory_map=True) for path in paths])
+        columns = ["triplet", "pair", "size", "consistent", "landmark_mask", *(["flow"] if with_flow else [])]
+        table = pa.concat_tables([pq.read_table(path, columns=columns, memory_map=True) for path in paths])
         keys = zip(table["triplet"].to_pylist(), table["pair"].to_pylist(), strict=True)
         self._row = {key: row for row, key in enumerate(keys)}
         self._table = table
@@ -118,5 +124,7 @@ class FlowStore:
             packed = np.frombuffer(self._table[name][row].as_py(), np.uint8)
             return np.unpackbits(packed)[: size * size].reshape(size, size).astype(bool)
 
-        flow = np.frombuffer(self._table["flow"][row].as_py(), np.float16).reshape(2, size, size)
+        flow = None
+        if "flow" in self._table.column_names:
+            flow = np.frombuffer(self._table["flow"][row].as_py(), np.float16).reshape(2, size, size)
         return PairFlow(flow, bits("consistent"), bits("landmark_mask"))

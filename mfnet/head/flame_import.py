@@ -6,13 +6,16 @@ refuses everything else by name. Layouts: `formats.md` of the project's notes, a
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse
+import scipy.sparse.csgraph
 import torch
 
 from mfnet.errors import UserError
@@ -26,6 +29,7 @@ _NUMPY = {
 _ALIASES = {"default_v": "v_template", "template_v": "v_template", "joint_regressor": "J_regressor",
             "blendshapes": "posedirs"}  # fmt: skip
 _EYE_REGIONS, _FACE_REGION = ("left_eyeball", "right_eyeball"), "face"
+_GREY_SIZE = 64
 
 
 class _Chumpy:
@@ -59,6 +63,10 @@ _STANDING_IN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): dict,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
+    ("builtins", "object"): object,
+    ("__builtin__", "object"): object,
+    ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
+    ("copy_reg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
 }
 
 
@@ -88,9 +96,12 @@ def read_pickle(data: bytes, source: Path) -> Any:
 def read_object_npy(path: Path) -> Any:
     """The object inside a 0-d object array, as FLAME's embeddings are saved by np.save."""
     with open(path, "rb") as stream:
-        version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        header(stream)
+        try:
+            version = np.lib.format.read_magic(stream)
+            one = version == (1, 0)
+            (np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0)(stream)
+        except ValueError as error:
+            raise UserError(f"{path}: not a .npy file ({error})") from error
         unpickled = read_pickle(stream.read(), path)
     return unpickled.item() if isinstance(unpickled, np.ndarray) else unpickled
 
@@ -113,19 +124,18 @@ def load_flame(
     Args:
         path: generic_model.pkl (2020), flame2023.pkl or flame2023_Open.pkl.
         landmarks: DECA's landmark_embedding.npy.
-        texture: FLAME_texture.npz (keys mean, tex_dir, vt, ft; BGR in 0..255).
-        masks: FLAME_masks.pkl.
+        texture: FLAME_texture.npz (keys mean, tex_dir, vt, ft; BGR in 0..255); without it the skin is grey and the
+            texture coordinates are those of `azimuthal_coordinates`.
+        masks: FLAME_masks.pkl; without it the regions are those of `regions_by_place`.
 
     Raises:
         UserError: a file or key is missing, or an array has the wrong shape.
     """
-    given = {"head.landmarks": landmarks, "head.texture": texture, "head.masks": masks}
-    for name, file in given.items():
-        if file is None or not Path(file).is_file():
-            raise UserError(f"{name}: no file at {file}; FLAME's {path.name} needs it")
-    assert landmarks is not None
-    assert texture is not None
-    assert masks is not None
+    if landmarks is None:
+        raise UserError(f"head.landmarks: null; FLAME's {path.name} needs landmark_embedding.npy")
+    for name, file in {"head.landmarks": landmarks, "head.texture": texture, "head.masks": masks}.items():
+        if file is not None and not Path(file).is_file():
+            raise UserError(f"{name}: no file at {file}")
     content = read_pickle(path.read_bytes(), path)
     content = {_ALIASES.get(key, key): value for key, value in content.items()}
     arrays = {}
@@ -135,21 +145,18 @@ def load_flame(
         arrays[key] = _array(content[key], key, path)
     if arrays["shapedirs"].shape[-1] != N_SHAPE + N_EXPRESSION:
         raise UserError(f"{path}: shapedirs has shape {arrays['shapedirs'].shape}, expected (V, 3, 400)")
-    embedding = read_object_npy(Path(landmarks))
-    regions = read_pickle(Path(masks).read_bytes(), Path(masks))
-    space = np.load(texture, allow_pickle=False)
-    n_vertices = len(arrays["v_template"])
+    template, faces = arrays["v_template"].astype(np.float32), arrays["f"].astype(np.int64)
     return HeadModel(
-        template=arrays["v_template"].astype(np.float32),
-        faces=arrays["f"].astype(np.int64),
+        template=template,
+        faces=faces,
         shape_directions=arrays["shapedirs"][..., :N_SHAPE].astype(np.float32),
         expression_directions=arrays["shapedirs"][..., N_SHAPE:].astype(np.float32),
         pose_directions=arrays["posedirs"].astype(np.float32),
         joint_regressor=arrays["J_regressor"].astype(np.float32),
         skinning_weights=arrays["weights"].astype(np.float32),
-        **_embedding(embedding, Path(landmarks)),
-        **_texture(space, Path(texture)),
-        regions=_regions(regions, n_vertices, Path(masks)),
+        **_embedding(read_object_npy(Path(landmarks)), Path(landmarks)),
+        **(_texture(Path(texture)) if texture else _grey_texture(template, faces)),
+        regions=_regions(Path(masks), len(template)) if masks else regions_by_place(template, faces),
     )
 
 
@@ -166,7 +173,11 @@ def _embedding(embedding: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     return {name: _array(embedding[key], key, path).astype(kind) for name, (key, kind) in names.items()}
 
 
-def _texture(space: Any, path: Path) -> dict[str, np.ndarray]:
+def _texture(path: Path) -> dict[str, np.ndarray]:
+    try:
+        space = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise UserError(f"{path}: not a readable .npz ({error}); expected FLAME_texture.npz") from error
     missing = [key for key in ("mean", "tex_dir", "vt", "ft") if key not in space]
     if missing:
         raise UserError(f"{path}: the key {missing[0]} is missing; expected FLAME_texture.npz")
@@ -180,8 +191,39 @@ def _texture(space: Any, path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _regions(masks: dict[str, Any], n_vertices: int, path: Path) -> dict[str, np.ndarray]:
+def azimuthal_coordinates(template: np.ndarray) -> np.ndarray:
+    """Texture coordinates [V, 2] by the angle from straight ahead: the face in the middle, the back at the rim."""
+    centred = template - (template.min(0) + template.max(0)) / 2
+    angle = np.arccos(np.clip(centred[:, 2] / np.linalg.norm(centred, axis=1), -1, 1)) / np.pi
+    around = np.arctan2(centred[:, 1], centred[:, 0])
+    return (0.5 + 0.5 * angle[:, None] * np.stack([np.cos(around), np.sin(around)], 1)).astype(np.float32)
+
+
+def _grey_texture(template: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "albedo_mean": np.full((_GREY_SIZE, _GREY_SIZE, 3), 0.6, np.float32),
+        "albedo_basis": np.zeros((0, _GREY_SIZE, _GREY_SIZE, 3), np.float16),
+        "uv_coordinates": azimuthal_coordinates(template),
+        "uv_faces": faces,
+    }
+
+
+def regions_by_place(template: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
+    """Regions without FLAME's masks: the eyes are the parts apart from the head, the face lies before the ears."""
+    n = len(template)
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
+    graph = scipy.sparse.coo_matrix((np.ones(len(edges)), edges.T), shape=(n, n))
+    part = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+    eyes = part != np.bincount(part).argmax()
+    depth = template[:, 2]
+    face = ~eyes & (depth > depth.max() - 0.11) & (np.abs(template[:, 0]) < 0.07)
+    face &= np.abs(template[:, 1] - template[depth.argmax(), 1]) < 0.10
+    return {"face": face, "eyes": eyes, "mouth": np.zeros(n, bool)}
+
+
+def _regions(path: Path, n_vertices: int) -> dict[str, np.ndarray]:
     """FLAME has no mouth interior, so that region is empty; the eyes are the two eyeballs."""
+    masks = read_pickle(path.read_bytes(), path)
     missing = [key for key in (*_EYE_REGIONS, _FACE_REGION) if key not in masks]
     if missing:
         raise UserError(f"{path}: the region {missing[0]} is missing; expected FLAME_masks.pkl")

@@ -142,8 +142,9 @@ def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int],
     usable = (area.abs() > _DEGENERATE) & ~(area.gt(0) & cull_backfaces)
     limit = torch.stack([scale.new_tensor(width - 1), scale.new_tensor(height - 1)])
     first = xy.amin(2).ceil().clamp(min=0).minimum(limit + 1)
-    size = (xy.amax(2).floor().minimum(limit).clamp(min=-1) - first + 1).clamp(min=0) * usable[..., None]
-    size, first = size.long(), first.long()
+    size = (xy.amax(2).floor().minimum(limit).clamp(min=-1) - first + 1).clamp(min=0)
+    # Not a product: a corner that is not finite would survive it.
+    size, first = (torch.where(usable[..., None], value, 0).long() for value in (size, first))
     count = (size[..., 0] * size[..., 1]).flatten()
 
     owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)

@@ -50,7 +50,11 @@ class Renderer(nn.Module):
         resize = nn.functional.interpolate
         size = (texture_size, texture_size)
         self.register_buffer("albedo_mean", resize(mean[None], size, mode="area"), persistent=False)
-        self.register_buffer("albedo_basis", resize(basis, size, mode="area"), persistent=False)
+        # A head with fewer directions than asked for gets the rest as zeros.
+        padded = torch.zeros(n_albedo, 3, *size)
+        if len(basis):
+            padded[: len(basis)] = resize(basis, size, mode="area")
+        self.register_buffer("albedo_basis", padded, persistent=False)
 
     def view(self, vertices: Tensor, projected: Tensor) -> View:
         """Rasterize heads.

@@ -13,13 +13,12 @@ _DEPTH_TOLERANCE = 0.02
 
 
 class TextureSpace(nn.Module):
-    """The head's UV layout rasterized once: which triangle covers each texel, and M_face over it."""
+    """The head's UV layout rasterized once: which triangle covers each texel."""
 
     fragment_faces: Tensor
     fragment_bary: Tensor
     fragment_depth: Tensor
     corner_uv: Tensor
-    face_mask: Tensor
 
     def __init__(self, head: HeadModel, resolution: int) -> None:
         super().__init__()
@@ -32,8 +31,6 @@ class TextureSpace(nn.Module):
         self.register_buffer("fragment_bary", fragments.bary, persistent=False)
         self.register_buffer("fragment_depth", fragments.zbuf, persistent=False)
         self.register_buffer("corner_uv", chart[uv_faces][..., :2], persistent=False)
-        face = torch.tensor(head.face_region)[fragments.pix_to_face.clamp(min=0)] & (fragments.pix_to_face >= 0)
-        self.register_buffer("face_mask", face[:, None].float(), persistent=False)
 
     def unwrap(self, vertices: Tensor, faces: Tensor) -> Tensor:
         """Per-vertex values [B, V, C] on the texels, [B, T, T, C]; 0 on texels no triangle covers."""
@@ -56,7 +53,10 @@ class TextureSpace(nn.Module):
 def extract_texture(
     space: TextureSpace, photograph: Tensor, projected: Tensor, faces: Tensor, fragments: Fragments, normals: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Equation 3's I_uv from one view: the photograph in texture space, and how well it shows each texel.
+    """Equation 3's I'_uv from one view: the photograph in texture space, and how well it shows each texel.
+
+    The equation's M_face is not applied here, so that a whole head can be textured; in training it enters as the
+    face mask MF of equation 5.
 
     Args:
         space: the UV layout.

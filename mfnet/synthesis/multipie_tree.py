@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,16 @@ def synthesize_multipie(
         flags = ["1" if _session(subject) == session else "0" for session in range(1, 5)]
         lines.append(f"{subject:03d} {1950 + subject % 50} {'Male' if subject % 2 else 'Female'} {' '.join(flags)}")
     listing.write_text("\n".join(lines) + "\n")
+    # DVC watches this folder and not the photographs, so it must change whenever they do.
+    (listing.parent / "made_from.txt").write_text(_digest(root, landmarks) + "\n")
     return len(landmarks)
+
+
+def _digest(root: Path, landmarks: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(landmarks):
+        digest.update(path.encode() + landmarks[path].tobytes() + (root / path).read_bytes())
+    return digest.hexdigest()
 
 
 def _session(subject: int) -> int:

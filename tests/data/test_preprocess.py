@@ -139,13 +139,14 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Tree) -> TripletData:
     summary = precompute_flow(triplets, store, load_flow_estimator("classical"), FlowParams(), target)
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000
-    return TripletData(triplets, "train", store, FlowStore(target))
+    return TripletData(triplets, "train", store, FlowStore(target, with_flow=True))
 
 
 def test_precomputed_pairs_are_read_back(data: TripletData) -> None:
     pair = data._flow.pair(int(data.rows.index[0]), *PAIRS[0])
     assert pair.flow.shape == (2, 32, 32)
     assert pair.landmark_mask.any()
+    assert pair.flow is not None
     assert np.isfinite(pair.flow).all()
 
 

@@ -107,6 +107,17 @@ def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Pat
     np.testing.assert_array_equal(again.mesh.faces, heat.mesh.faces)
 
 
+def test_a_photograph_without_a_face_is_a_failed_item_and_not_the_end(root: Path, head: HeadModel) -> None:
+    jobs = plan(Benchmark(root), [0], three_view=False)[:2]
+    find = Sidecar(root)
+    blind = str(jobs[1].images[0].relative_to(root))
+    photographs = Photographs(root, lambda path, image: None if path == blind else find(path, image))
+    per_image, cubes = run(MeanHeadMethod(MeanHeadFit(head), photographs, 1.25), jobs, 1)
+    assert per_image["cd_mm"].notna().tolist() == [True, False]
+    assert cubes[1] is None
+    assert heat_mesh(jobs[1], cubes[1], head.faces) is None
+
+
 def test_failed_items_count_in_the_done_rate_and_not_in_the_mean() -> None:
     rows = [
         {"setting": "wild", "bin": "0-5", "cd_mm": value, "mne_rad": 0.1, "completeness": 1.0}

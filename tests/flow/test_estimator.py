@@ -60,10 +60,28 @@ def test_warp_brings_the_second_image_onto_the_first() -> None:
     torch.testing.assert_close(warp(image, flow)[..., :-3], image[..., 3:])
 
 
-def test_consistency_holds_for_a_shift_and_fails_for_a_contradiction() -> None:
-    forward = torch.full((1, 2, 32, 32), 2.0)
-    assert forward_backward_consistency(forward, -forward).all()
+def test_consistency_holds_for_a_shift_inside_the_image_and_fails_for_a_contradiction() -> None:
+    forward = torch.zeros(1, 2, 32, 32)
+    forward[:, 0] = 4
+    consistent = forward_backward_consistency(forward, -forward)[0, 0]
+    assert consistent[:, :28].all()
+    assert not consistent[:, 29:].any()
     assert not forward_backward_consistency(forward, forward).any()
+
+
+def test_consistency_lies_over_the_image_that_the_first_flow_starts_from() -> None:
+    """Only the left half of b moves in a way that a confirms."""
+    from_b, from_a = torch.zeros(1, 2, 32, 32), torch.zeros(1, 2, 32, 32)
+    from_b[:, 0, :, 16:] = 3
+    consistent = forward_backward_consistency(from_b, from_a)[0, 0]
+    assert consistent[:, :16].all()
+    assert not consistent[:, 16:].any()
+
+
+def test_raft_takes_any_size() -> None:
+    image = texture(128)[..., :100, :121].requires_grad_()
+    flow = load_flow_estimator("packaged")(image, image)
+    assert flow.shape == (1, 2, 100, 121)
 
 
 def test_unknown_name_and_wrong_file_are_one_line(tmp_path: Path) -> None:

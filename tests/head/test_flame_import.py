@@ -15,6 +15,7 @@ import torch
 
 from mfnet.errors import UserError
 from mfnet.head import Flame, HeadModel
+from mfnet.render import Renderer
 
 
 class Ch:
@@ -104,6 +105,26 @@ def test_truncated_file_and_missing_key_are_named(flame_files: dict[str, Path]) 
     flame_files["model"].write_bytes(pickle.dumps({"f": np.zeros((1, 3))}))
     with pytest.raises(UserError, match="v_template"):
         load(flame_files)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_embedding_alone_is_enough_and_the_pickles_protocol_does_not_matter(
+    flame_files: dict[str, Path], head: HeadModel, protocol: int
+) -> None:
+    data = pickle.dumps(pickle.loads(flame_files["model"].read_bytes()), protocol=protocol)
+    flame_files["model"].write_bytes(data)
+    for name in ("chumpy", "chumpy.ch"):
+        sys.modules[name] = None  # type: ignore[assignment]
+    loaded = HeadModel.load(flame_files["model"], landmarks=flame_files["landmarks"])
+    np.testing.assert_array_equal(loaded.template, head.template)
+    face, known = loaded.face_region, head.face_region
+    assert (face & known).sum() > 0.7 * known.sum()
+    eyeballs = head.template[loaded.regions["eyes"]]
+    assert np.abs(np.abs(eyeballs[:, 0]).mean() - 0.0316) < 0.002
+    assert loaded.uv_coordinates.min() >= 0
+    assert loaded.uv_coordinates.max() <= 1
+    out = Renderer(loaded, 64, 64, 10).albedo(torch.randn(1, 10))
+    torch.testing.assert_close(out, torch.full((1, 3, 64, 64), 0.6))
 
 
 def test_missing_companion_file_is_named(flame_files: dict[str, Path]) -> None:

@@ -138,11 +138,19 @@ def test_changing_a_loss_reruns_training_and_what_follows(clone: Clone) -> None:
 def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clone: Clone) -> None:
     before = (clone.folder / "params.yaml").read_text()
     clone.change({"data": {"image_size": 136}})
-    done = clone.run("dvc", "status", "--json")
-    changed = set(json.loads(done.stdout))
+    done = clone.run("dvc", "repro", "flow")
     (clone.folder / "params.yaml").write_text(before)
-    assert "preprocess" in changed
-    assert not changed & {"synthesize", "index"}
+    assert ran(done) == ["preprocess", "flow"]
+    changed = set(json.loads(clone.run("dvc", "status", "--json").stdout))
+    assert {"train@full", "train@no_eye", "evaluate@full", "report"} & changed >= {"train@full", "train@no_eye"}
+
+
+def test_other_photographs_are_noticed(clone: Clone) -> None:
+    before = (clone.folder / "params.yaml").read_text()
+    clone.change({"synthesize": {"relief_mm": 0.9}})
+    done = clone.run("dvc", "repro", "preprocess")
+    (clone.folder / "params.yaml").write_text(before)
+    assert ran(done) == ["synthesize", "index", "preprocess"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,7 @@ def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clo
 )
 def test_what_is_wrong_outside_ends_in_one_line(clone: Clone, module: str, sections: dict, message: str) -> None:  # type: ignore[type-arg]
     before = (clone.folder / "params.yaml").read_text()
-    outputs = {path: path.stat().st_mtime_ns for path in (clone.folder / "data").iterdir()}
+    outputs = _outputs(clone.folder)
     clone.change(sections)
     done = clone.run(*module.split())
     (clone.folder / "params.yaml").write_text(before)
@@ -171,4 +179,35 @@ def test_what_is_wrong_outside_ends_in_one_line(clone: Clone, module: str, secti
     assert len(errors) == 1, done.stderr
     assert message in errors[0]
     assert "Traceback" not in done.stderr
-    assert {path: path.stat().st_mtime_ns for path in (clone.folder / "data").iterdir() if path in outputs} == outputs
+    assert _outputs(clone.folder) == outputs
+
+
+def _outputs(folder: Path) -> dict[Path, int]:
+    """Everything that a later stage could read, with its time; what is half-made is named as such."""
+    found = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in found if not any(".partial" in part for part in path.parts)}
+
+
+def test_prefect_flow_looks_for_photographs_and_nests_its_stages(clone: Clone) -> None:
+    done = clone.run("pipeline.flows", "index")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ran(done) == ["index"]
+    assert "mfnet-retrain" in done.stderr + done.stdout
+
+
+def test_command_line_reconstructs_and_scores_a_trained_model(clone: Clone, tmp_path: Path) -> None:
+    root = clone.folder / "data/raw/multipie/session01/multiview/001/01"
+    photographs = [str(next((root / camera).glob("*.png"))) for camera in ("05_1", "13_0", "04_1")]
+    landmarks = "data/raw/multipie/landmarks.parquet"
+    done = clone.run("mfnet.cli", "reconstruct", *photographs, "--landmarks", landmarks, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("mesh.obj", "mesh.glb", "texture.png", "overlay.png", "parameters.json"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+    done = clone.run("mfnet.cli", "evaluate", "--out", str(tmp_path / "scores.csv"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "three_view" in done.stdout
+    done = clone.run("mfnet.cli", "doctor")
+    assert "head.path: data/raw/head.npz found" in done.stdout
+    done = clone.run("mfnet.cli", "reconstruct", "nothing.png")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: reconstruct: nothing.png is not a readable image")

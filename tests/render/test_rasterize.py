@@ -85,6 +85,7 @@ def test_vertices_far_outside_and_not_finite_are_harmless() -> None:
     vertices[1, 0, 0] = float("nan")
     fragments = rasterize(vertices, faces, (16, 16))
     assert torch.isfinite(fragments.zbuf[1]).all()
+    assert torch.equal(fragments.pix_to_face, _search_tensor(vertices, faces, (16, 16), False))
 
 
 def test_unknown_backend_is_named() -> None:
