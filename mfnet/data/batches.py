@@ -69,11 +69,11 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
 
 
 def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
-    """Mirror half of the triplets; shift, scale, roll, brighten and tint every view a little.
+    """Mirror half of the triplets; shift, scale, brighten and tint every view a little.
 
     Args:
         batch: as loaded.
-        jitter: standard deviation of shift (in half images) and scale, and half that of the roll (in radians).
+        jitter: standard deviation of shift (in half images) and scale.
         generator: of the draw.
     """
     n, views = batch.images.shape[:2]
@@ -89,11 +89,9 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
 
     scale = 1 + jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
     shift = jitter * torch.randn(n, views, 2, generator=generator).clamp(-2, 2)
-    roll = 2 * jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
-    turn = torch.stack([roll.cos(), -roll.sin(), roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))
     flip = torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
-    # new = scale * turn * (flip * old) + shift, so the sampling grid is its inverse.
-    inverse = flip[..., None] * turn.mT / scale[..., None, None]
+    # new = scale * (flip * old) + shift, so the sampling grid is its inverse.
+    inverse = torch.diag_embed(flip / scale[..., None])
     theta = torch.cat([inverse, -inverse @ shift[..., None]], -1)
 
     def move(pictures: Tensor, places: Tensor, mode: str) -> Tensor:
@@ -104,10 +102,10 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
     target_view = torch.tensor([VIEWS.index(b) for _, b in PAIRS])
     gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
     tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
-    turned = (landmarks * flip[:, :, None]) @ turn.mT * scale[..., None, None]
+    placed = landmarks * flip[:, :, None] * scale[..., None, None]
     return TripletBatch(
         (move(images, theta, "bilinear") * gain * tint).clamp(0, 1),
-        turned + shift[:, :, None],
+        placed + shift[:, :, None],
         move(masks, theta[:, target_view], "nearest"),
         move(consistency, theta[:, target_view], "nearest"),
     )
