@@ -11,7 +11,7 @@ repro: $(READY)
 	@echo "open reports/index.html; compare runs with: mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 test: $(READY)
-	python -m pytest -n 2 --dist loadgroup tests
+	python -m pytest -n 2 --dist loadfile tests
 
 check: $(READY)
 	ruff check .
