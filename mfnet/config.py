@@ -123,6 +123,7 @@ class TrainParams(Section):
     log_every: Count = 10
     picture_every: Count = 200
     checkpoint_every: Count = 200
+    validate_on: Count = 256
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 

@@ -178,6 +178,7 @@ def train(
     network = MFNet(params.network, params.head)
     modules = _modules(params, head, estimator, fabric.device)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=settings.learning_rate))
+    validation = data["validation"].spread(settings.validate_on)
     partial = target.with_name(target.name + ".partial")
     config = {"variant": variant, "loss": weights.model_dump(), **params.model_dump(mode="json", exclude={"loss"})}
     start, history = _resume(partial, config, network, optimizer)
@@ -208,7 +209,8 @@ def train(
             values |= {"loss": loss.item(), "learning_rate": learning_rate_at(step, settings)}
             values["steps_per_second"] = (step + 1 - start) / (time.monotonic() - began)
             if last or (step + 1) % (10 * settings.log_every) == 0:
-                values |= _errors(network, modules, data, settings, fabric.device)
+                error = landmark_error(network, modules.landmark_flame, validation, settings.batch, fabric.device)
+                values["landmark_error_validation"] = error
             history.append((step + 1, values))
             log(step + 1, values)
         if last or (step + 1) % settings.picture_every == 0:
@@ -237,20 +239,6 @@ def _next_batch(
     rows = [data[int(k)] for k in order[place : place + settings.batch]]
     batch = TripletBatch(*map(torch.stack, zip(*rows, strict=True)))
     return augment(batch, settings.jitter, generator)
-
-
-def _errors(
-    network: torch.nn.Module,
-    modules: Modules,
-    data: dict[str, TripletData],
-    settings: TrainParams,
-    device: torch.device,
-) -> dict[str, float]:
-    return {
-        "landmark_error_validation": landmark_error(
-            network, modules.landmark_flame, data["validation"], settings.batch, device
-        )
-    }
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -56,16 +57,18 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
             torch.from_numpy(np.stack([pair.consistent for pair in pairs])).float()[:, None],
         )
 
-    def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[TripletBatch]:
-        """Batches for ever in random order, or once in order where no generator is given."""
-        while True:
-            order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-            for part in order.split(size):
-                # Batch normalisation needs full batches; a short last one is left to the next shuffle.
-                if generator is None or len(part) == size or len(self) < size:
-                    yield TripletBatch(*map(torch.stack, zip(*(self[int(k)] for k in part), strict=True)))
-            if generator is None:
-                return
+    def spread(self, count: int) -> TripletData:
+        """At most so many of the triplets, evenly spaced over the split."""
+        if len(self) <= count:
+            return self
+        chosen = copy(self)
+        chosen.rows = self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)]
+        return chosen
+
+    def batches(self, size: int) -> Iterator[TripletBatch]:
+        """All triplets once, in order."""
+        for part in torch.arange(len(self)).split(size):
+            yield TripletBatch(*map(torch.stack, zip(*(self[int(k)] for k in part), strict=True)))
 
 
 def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:

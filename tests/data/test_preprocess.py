@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mfnet.config import DataParams, FlowParams, SynthesizeParams
-from mfnet.data.batches import TripletBatch, TripletData, augment
+from mfnet.data.batches import TripletData, augment
 from mfnet.data.index import build_index
 from mfnet.data.landmarks import MIRROR, OUTER_EYES, Sidecar
 from mfnet.data.multipie import CAMERA_YAW
@@ -177,5 +177,13 @@ def test_mirroring_swaps_the_side_views_and_names_the_mirrored_landmarks(data: T
 
 
 def test_batches_cover_the_split_once_in_order(data: TripletData) -> None:
-    assert sum(len(batch.images) for batch in data.batches(6)) == len(data)
-    assert isinstance(next(data.batches(4, torch.Generator().manual_seed(0))), TripletBatch)
+    landmarks = torch.cat([batch.landmarks for batch in data.batches(6)])
+    torch.testing.assert_close(landmarks, torch.stack([data[k].landmarks for k in range(len(data))]))
+
+
+def test_a_spread_takes_both_ends_and_no_triplet_twice(data: TripletData) -> None:
+    few = data.spread(3)
+    assert [few.rows.index[0], few.rows.index[-1]] == [data.rows.index[0], data.rows.index[-1]]
+    assert few.rows.index.is_unique
+    assert len(few) == 3
+    assert data.spread(10**6) is data

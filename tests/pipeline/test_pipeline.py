@@ -124,6 +124,14 @@ def test_nothing_runs_twice(clone: Clone) -> None:
     assert ran(done) == []
 
 
+def test_the_same_seed_gives_the_same_figures(clone: Clone) -> None:
+    before = (clone.folder / "reports/metrics.json").read_bytes()
+    done = clone.run("dvc", "repro", "--force")
+    assert done.returncode == 0
+    assert {name.split("@")[0] for name in ran(done)} >= {"synthesize", "flow", "train", "evaluate", "report"}
+    assert (clone.folder / "reports/metrics.json").read_bytes() == before
+
+
 def test_changing_a_loss_reruns_training_and_what_follows(clone: Clone) -> None:
     done = clone.run("dvc", "exp", "run", "-S", "loss.eye=0")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
