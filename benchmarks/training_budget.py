@@ -20,10 +20,10 @@ from mfnet.data.batches import TripletData
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
 from mfnet.data.store import FaceStore
-from mfnet.evaluation.benchmark import NetworkMethod, Photographs, plan, run, summarise
+from mfnet.evaluation.benchmark import ParametricMethod, Photographs, plan, run, summarise
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore
-from mfnet.head import HeadModel
+from mfnet.head import load_head
 from mfnet.reconstruct import Reconstructor
 from mfnet.training import train
 
@@ -37,7 +37,7 @@ def measure(params: Params, steps: int) -> dict[str, float]:
     table = pd.read_parquet("data/triplets.parquet")
     stores = (FaceStore(Path("data/faces")), FlowStore(Path("data/flow")))
     data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
-    head = HeadModel.load(params.head.path, params.head.landmarks, texture=params.head.texture, masks=params.head.masks)
+    head = load_head(params.head)
     estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
     target = Path(f"data/training_budget/{steps}")
     began = time.monotonic()
@@ -45,7 +45,7 @@ def measure(params: Params, steps: int) -> dict[str, float]:
     minutes = (time.monotonic() - began) / 60
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = NetworkMethod(Reconstructor.load(target), photographs, params.evaluate.batch)
+    method = ParametricMethod(Reconstructor.load(target), photographs, params.evaluate.batch)
     jobs = [job for job in plan(Benchmark(root), params.evaluate.lab_views) if job.setting != "wild"]
     lab = summarise(run(method, jobs, params.engine.workers)[0])["lab"]
     return {

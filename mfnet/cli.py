@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct = commands.add_parser("reconstruct", help="photographs to mesh, texture and pictures")
     reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
     reconstruct.add_argument("--model", type=Path, default=Path("models/full"), help="folder written by train")
+    reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
     reconstruct.add_argument("--out", type=Path, default=Path("out"), help="folder to write")
     reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
     reconstruct.set_defaults(run=_reconstruct)
@@ -32,13 +33,18 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.set_defaults(run=_evaluate)
 
     convert = commands.add_parser("convert", help="another head model into head.npz")
-    convert.add_argument("kind", choices=["flame"])
-    convert.add_argument("path", type=Path, help="generic_model.pkl")
-    convert.add_argument("target", type=Path, help="head.npz")
-    convert.add_argument("--landmarks", type=Path, required=True, help="landmark_embedding.npy")
-    convert.add_argument("--texture", type=Path, help="FLAME_texture.npz; grey without it")
-    convert.add_argument("--masks", type=Path, help="FLAME_masks.pkl; regions by place without it")
-    convert.set_defaults(run=_convert)
+    kinds = convert.add_subparsers(dest="kind", required=True)
+    flame = kinds.add_parser("flame", help="FLAME's own files")
+    flame.add_argument("path", type=Path, help="generic_model.pkl")
+    flame.add_argument("target", type=Path, help="head.npz")
+    flame.add_argument("--landmarks", type=Path, required=True, help="landmark_embedding.npy")
+    flame.add_argument("--texture", type=Path, help="FLAME_texture.npz; grey without it")
+    flame.add_argument("--masks", type=Path, help="FLAME_masks.pkl; regions by place without it")
+    flame.set_defaults(run=_convert_flame)
+    ict = kinds.add_parser("ict", help="a checkout of USC's ICT-FaceKit")
+    ict.add_argument("path", type=Path, help="the checkout")
+    ict.add_argument("target", type=Path, help="head.npz")
+    ict.set_defaults(run=_convert_ict)
 
     commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
     chosen = parser.parse_args(arguments)
@@ -50,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _reconstruct(chosen: argparse.Namespace) -> None:
     from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415  each command imports what it needs
+    from mfnet.head import load_head  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
     landmarks = None
@@ -65,20 +72,25 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
         if any(points is None for points in found):
             raise UserError(f"reconstruct: {chosen.landmarks} has no row for every photograph given")
         landmarks = [points for points in found if points is not None]
-    Reconstructor.load(chosen.model)(chosen.photographs, landmarks).save(chosen.out)
-    print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, overlay.png, parameters.json")
+    if chosen.fit:
+        params = load_params()
+        reconstructor = Reconstructor.fitting(load_head(params.head), params)
+    else:
+        reconstructor = Reconstructor.load(chosen.model)
+    reconstructor(chosen.photographs, landmarks).save(chosen.out)
+    print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, confidence.png, overlay.png, parameters.json")
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
-    from mfnet.evaluation.benchmark import NetworkMethod, Photographs, plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import ParametricMethod, Photographs, plan, run, summarise  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
     params = load_params()
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = NetworkMethod(Reconstructor.load(chosen.model), photographs, params.evaluate.batch)
+    method = ParametricMethod(Reconstructor.load(chosen.model), photographs, params.evaluate.batch)
     per_image, _ = run(method, plan(Benchmark(root), params.evaluate.lab_views), params.engine.workers)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
     for group, bins in summarise(per_image).items():
@@ -87,12 +99,20 @@ def _evaluate(chosen: argparse.Namespace) -> None:
             print(f"{group:5} {name:12} CD {shown['cd_mm']} mm  MNE {shown['mne_rad']} rad  CR {shown['completeness']}")
 
 
-def _convert(chosen: argparse.Namespace) -> None:
+def _convert_flame(chosen: argparse.Namespace) -> None:
     from mfnet.head import HeadModel  # noqa: PLC0415
 
     files = {"texture": chosen.texture, "masks": chosen.masks}
     HeadModel.load(chosen.path, chosen.landmarks, **files).save(chosen.target)
     print(f"wrote {chosen.target}")
+
+
+def _convert_ict(chosen: argparse.Namespace) -> None:
+    from mfnet.head.ict_import import load_ict  # noqa: PLC0415
+
+    head = load_ict(chosen.path)
+    head.save(chosen.target)
+    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles")
 
 
 def _doctor(chosen: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from mfnet.head import Flame
 from mfnet.render.camera import orthographic_project
 
 # Of a crop by DECA's rule: the square is about 0.2 m wide, so [-1, 1] spans s = 10 per metre.
-_TYPICAL_SCALE = 10.0
+TYPICAL_SCALE = 10.0
 _TYPICAL_AMBIENT = 2.4
 _SPREAD = {"rotation": 1.0, "camera": 0.1, "jaw": 0.2, "light": 0.3}
 
@@ -146,6 +146,16 @@ class MFNet(nn.Module):
         )  # fmt: skip
 
 
+def mean_parameters(people: int, views: int, head: HeadParams) -> Parameters:
+    """The mean head, neutral, looking ahead in the middle of every crop under even light."""
+    light = torch.zeros(people, views, 9, 3)
+    light[:, :, 0] = _TYPICAL_AMBIENT
+    return Parameters(
+        torch.zeros(people, head.n_shape), torch.zeros(people, head.n_expression), torch.zeros(people, 3),
+        torch.zeros(people, views, 3), torch.zeros(people, views, 3), torch.zeros(people, views, head.n_albedo), light,
+    )  # fmt: skip
+
+
 def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None) -> Decoded:
     """Parameters to heads in front of cameras (equation 1 and the scaled orthography of every view).
 
@@ -162,7 +172,7 @@ def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None) ->
     still = torch.zeros_like(rotation)
     pose = torch.cat([rotation, still, parameters.jaw[person], still, still], 1)
     out = flame(parameters.shape[person], parameters.expression[person], pose)
-    scale = _TYPICAL_SCALE * camera[:, :1].exp()
+    scale = TYPICAL_SCALE * camera[:, :1].exp()
     # The crop is centred on the landmarks, so the network says where their mean is and not where the neck is.
     mean = out.landmarks.mean(1)[:, :2]
     shift = camera[:, 1:] * camera.new_tensor([1, -1]) / scale - mean

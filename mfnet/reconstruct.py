@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,15 +17,26 @@ from mfnet.config import Params
 from mfnet.data.crop import crop_around, cut, read_image
 from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
 from mfnet.errors import UserError
+from mfnet.evaluation.baselines import LandmarkFit
 from mfnet.head import Flame, HeadModel
-from mfnet.network import MFNet, Parameters, decode
+from mfnet.network import Parameters, decode
 from mfnet.render import Renderer
 from mfnet.render.camera import Crop
-from mfnet.render.texture import fill_unseen, fuse_textures
+from mfnet.render.texture import diffuse, fuse_textures, mirror_unseen
 from mfnet.training import load_network
 
 _TEXTURE_SIZE = 512
 Photograph = np.ndarray | str | Path
+# Pixels [B, N, 3, S, S] in [0, 1] and landmarks [B, N, 68, 2] in [-1, 1] of B people in N views.
+Predictor = Callable[[Tensor, Tensor], Parameters]
+
+
+class Square(NamedTuple):
+    """A photograph's crop: where it lies, its pixels [3, S, S] in [0, 1], its landmarks [68, 2] in [-1, 1]."""
+
+    crop: Crop
+    pixels: Tensor
+    landmarks: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,15 @@ class ViewCamera:
 class Reconstruction:
     """A head without its rotation: vertices [V, 3] metres, faces [F, 3], texture [T, T, 3] RGB uint8.
 
-    parameters: name -> array of shape, expression, jaw; cameras: one per photograph; overlays: the photographs'
-    crops with the shape drawn over them, RGB uint8.
+    confidence [T, T] uint8: how frontally the best photograph showed each texel, 0 where none did and the texture
+    is its mirrored half's or has diffused in from what was seen; parameters: name -> array of shape, expression, jaw;
+    cameras: one per photograph; overlays: the photographs' crops with the shape drawn over them, RGB uint8.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
     texture: np.ndarray
+    confidence: np.ndarray
     parameters: dict[str, np.ndarray]
     cameras: list[ViewCamera]
     overlays: list[np.ndarray]
@@ -59,7 +72,7 @@ class Reconstruction:
     uv_faces: np.ndarray
 
     def save(self, folder: str | Path) -> None:
-        """Write mesh.obj, its .mtl and texture.png, mesh.glb, overlay.png and parameters.json."""
+        """Write mesh.obj, its .mtl and texture.png, confidence.png, mesh.glb, overlay.png and parameters.json."""
         import trimesh  # noqa: PLC0415  only needed for writing
         from PIL import Image  # noqa: PLC0415
 
@@ -77,6 +90,7 @@ class Reconstruction:
             if content is not None:
                 (folder / name).write_bytes(content)
         Image.fromarray(self.texture).save(folder / "texture.png")
+        Image.fromarray(self.confidence).save(folder / "confidence.png")
         mesh.export(folder / "mesh.glb")
         Image.fromarray(np.concatenate(self.overlays, 1)).save(folder / "overlay.png")
         content_json: dict[str, Any] = {name: value.tolist() for name, value in self.parameters.items()}
@@ -87,10 +101,14 @@ class Reconstruction:
 
 
 class Reconstructor:
-    """A trained MFNet with its head model; `Reconstructor.load("models/full")([front, left, right])`."""
+    """Photographs to heads, by a trained network (`load`) or by a fit to the landmarks (`fitting`).
 
-    def __init__(self, network: MFNet, head: HeadModel, params: Params, device: torch.device) -> None:
-        self.network, self.head, self.params, self.device = network, head, params, device
+    `Reconstructor.load("models/full")([front, left, right])`.
+    """
+
+    def __init__(self, predictor: Predictor, head: HeadModel, params: Params, device: torch.device) -> None:
+        self.head, self.params, self.device = head, params, device
+        self._predictor = predictor
         self.flame = Flame(head, params.head.n_shape, params.head.n_expression).to(device)
         self._detector: LandmarkDetector | None = None
 
@@ -109,18 +127,29 @@ class Reconstructor:
         config.pop("variant")
         params = Params.model_validate(config)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return Reconstructor(load_network(folder, params, place), HeadModel.load(folder / "head.npz"), params, place)
+        network = load_network(folder, params, place)
+        head = HeadModel.load(folder / "head.npz")
+        return Reconstructor(lambda pixels, landmarks: network(pixels), head, params, place)
+
+    @staticmethod
+    def fitting(head: HeadModel, params: Params) -> Reconstructor:
+        """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
+        fit = LandmarkFit(head, params.head)
+        return Reconstructor(lambda pixels, landmarks: fit(landmarks), head, params, torch.device("cpu"))
 
     @torch.no_grad()
-    def predict(self, crops: Tensor) -> Parameters:
-        """Parameters of a batch of crops [B, N, 3, S, S] in [0, 1]."""
-        return self.network(crops.to(self.device))
+    def predict(self, people: Sequence[Sequence[Square]]) -> Parameters:
+        """Parameters of several people, each in equally many views."""
+        pixels = torch.stack([torch.stack([square.pixels for square in person]) for person in people])
+        landmarks = torch.stack([torch.stack([square.landmarks for square in person]) for person in people])
+        return self._predictor(pixels.to(self.device), landmarks.to(self.device))
 
-    def crop(self, image: np.ndarray, landmarks: np.ndarray) -> tuple[Crop, Tensor]:
-        """The square around landmarks [68, 2] of an RGB uint8 image, and its pixels [3, S, S] in [0, 1]."""
+    def square(self, image: np.ndarray, landmarks: np.ndarray) -> Square:
+        """Crop an RGB uint8 image around its landmarks [68, 2]."""
         crop = crop_around(landmarks, self.params.data.crop_scale)
         pixels = cut(image, crop, self.params.data.image_size)
-        return crop, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        placed = crop.to_square(torch.as_tensor(landmarks, dtype=torch.float64)).float()
+        return Square(crop, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, placed)
 
     def __call__(
         self, photographs: Sequence[Photograph], landmarks: Sequence[np.ndarray] | None = None
@@ -136,7 +165,7 @@ class Reconstructor:
         """
         if not photographs:
             raise UserError("reconstruct: no photograph given; expected one to any number of views")
-        crops, pixels = [], []
+        squares = []
         for position, photograph in enumerate(photographs):
             image = photograph if isinstance(photograph, np.ndarray) else read_image(Path(photograph))
             if image is None:
@@ -144,10 +173,8 @@ class Reconstructor:
             points = landmarks[position] if landmarks is not None else self._find(image)
             if points is None:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
-            crop, square = self.crop(image, np.asarray(points))
-            crops.append(crop)
-            pixels.append(square)
-        return self._reconstruct(crops, torch.stack(pixels)[None].to(self.device))
+            squares.append(self.square(image, np.asarray(points)))
+        return self._reconstruct(squares)
 
     def _find(self, image: np.ndarray) -> np.ndarray | None:
         if self._detector is None:
@@ -155,15 +182,16 @@ class Reconstructor:
         return self._detector("", image)
 
     @torch.no_grad()
-    def _reconstruct(self, crops: list[Crop], images: Tensor) -> Reconstruction:
-        parameters = self.predict(images)
+    def _reconstruct(self, squares: list[Square]) -> Reconstruction:
+        parameters = self.predict([squares])
+        images = torch.stack([square.pixels for square in squares])[None].to(self.device)
         decoded = decode(self.flame, parameters)
         renderer = Renderer(self.head, images.shape[-1], _TEXTURE_SIZE, self.params.head.n_albedo).to(self.device)
         view = renderer.view(decoded.vertices, decoded.projected)
         textures, weights = renderer.extract(images[0], view)
         fused, confidence = fuse_textures(textures[None], weights[None])
-        albedo = renderer.albedo(parameters.albedo[0].mean(0, keepdim=True))
-        texture = fill_unseen(fused, confidence, albedo)
+        texture, known = mirror_unseen(fused, confidence)
+        texture = diffuse(texture, known > 0)
         shapes = renderer.depth_shading(view)
         overlay = torch.where(shapes > 0, 0.35 * images[0] + 0.65 * shapes, images[0])
 
@@ -174,10 +202,11 @@ class Reconstructor:
             vertices=neutral.cpu().numpy(),
             faces=self.head.faces,
             texture=_picture(texture[0]),
+            confidence=(confidence[0, 0] * 255).byte().cpu().numpy(),
             parameters={name: getattr(parameters, name)[0].cpu().numpy() for name in ("shape", "expression", "jaw")},
             cameras=[
-                ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), crop)
-                for rotation, camera, crop in zip(parameters.rotation[0], decoded.camera, crops, strict=True)
+                ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), square.crop)
+                for rotation, camera, square in zip(parameters.rotation[0], decoded.camera, squares, strict=True)
             ],
             overlays=[_picture(picture) for picture in overlay],
             uv_coordinates=self.head.uv_coordinates,

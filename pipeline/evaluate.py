@@ -1,4 +1,4 @@
-"""Stage evaluate@VARIANT: a trained variant, or the baseline "mean_head", over the FaceScape benchmark."""
+"""Stages evaluate@VARIANT and baselines@METHOD: a trained variant, or what needs no training, over FaceScape."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from mfnet.evaluation.benchmark import (
     Job,
     MeanHeadMethod,
     Method,
-    NetworkMethod,
+    ParametricMethod,
     Photographs,
     evenly_spaced,
     heat_mesh,
@@ -23,20 +23,24 @@ from mfnet.evaluation.benchmark import (
     summarise,
 )  # fmt: skip
 from mfnet.evaluation.figures import write_heat_mesh
-from mfnet.head import HeadModel
+from mfnet.head import load_head
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
 
-MEAN_HEAD = "mean_head"
+MEAN_HEAD, LANDMARK_FIT = "mean_head", "landmark_fit"
 
 
 def stage(variant: str) -> None:
-    """Write reports/metrics/VARIANT.json, reports/per_image/VARIANT.csv and reports/heat/VARIANT/."""
+    """Write reports/metrics/VARIANT.json, reports/per_image/VARIANT.csv and reports/heat/VARIANT/.
+
+    Args:
+        variant: of the ablation, or "mean_head" or "landmark_fit".
+    """
     params = load_params()
     root = params.data.facescape
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
-    judged = params.head.path if variant == MEAN_HEAD else Path("models") / variant
+    judged = params.head.path if variant in (MEAN_HEAD, LANDMARK_FIT) else Path("models") / variant
     with tracked("evaluate", logged, [judged, root], variant):
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant != MEAN_HEAD)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
@@ -56,11 +60,12 @@ def stage(variant: str) -> None:
 
 def _method(variant: str, params: Params, photographs: Photographs) -> Method:
     if variant == MEAN_HEAD:
-        head = HeadModel.load(
-            params.head.path, params.head.landmarks, texture=params.head.texture, masks=params.head.masks
-        )
-        return MeanHeadMethod(MeanHeadFit(head), photographs, params.data.crop_scale)
-    return NetworkMethod(Reconstructor.load(Path("models") / variant), photographs, params.evaluate.batch)
+        return MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale)
+    if variant == LANDMARK_FIT:
+        reconstructor = Reconstructor.fitting(load_head(params.head), params)
+    else:
+        reconstructor = Reconstructor.load(Path("models") / variant)
+    return ParametricMethod(reconstructor, photographs, params.evaluate.batch)
 
 
 def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], cubes: list) -> None:

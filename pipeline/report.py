@@ -6,11 +6,12 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 
-from mfnet.config import Params, load_params
+from mfnet.config import load_params
 from mfnet.evaluation import figures
-from mfnet.evaluation.gallery import head_sheet, reconstruction_sheet
+from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
 from mfnet.evaluation.page import build_page
-from mfnet.evaluation.tables import build_tables, load_metrics, merged_metrics, write_tables
+from mfnet.evaluation.tables import BASELINES, build_tables, load_metrics, merged_metrics, write_tables
+from mfnet.evaluation.uncertainty import difference_table
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
@@ -24,19 +25,21 @@ NOTES = [
 
 def stage() -> None:
     """Write reports/metrics.json, tables/, figures/ and index.html."""
-    params = load_params()
-    variants: list[str] = list(params.train.variants)
+    variants: list[str] = list(load_params().train.variants)
     with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
-        metrics = load_metrics(REPORTS / "metrics", [*variants, "mean_head"])
+        metrics = load_metrics(REPORTS / "metrics", [*variants, *BASELINES])
         merged = merged_metrics(metrics, variants)
         tables = build_tables(metrics, variants)
+        per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in (*variants, *BASELINES)}
+        differences = difference_table(per_image, variants[0])
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
+            differences.to_csv(folder / "differences.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
-            _draw(folder, params, variants)
+            _draw(folder, variants, per_image)
         shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
         with whole_file(REPORTS / "index.html") as path:
-            path.write_text(build_page(tables, shown, _facts(merged, variants[0]), NOTES))
+            path.write_text(build_page(tables, differences, shown, _facts(merged, variants[0]), NOTES))
         with whole_file(REPORTS / "metrics.json") as path:
             path.write_text(json.dumps(merged, indent=1) + "\n")
         log_metrics(merged)
@@ -54,10 +57,12 @@ CAPTIONS = {
     "heat.png": "Distance to the scan on the predicted mesh, from three angles.",
     "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
     "heads.png": "The head model: the mean and people drawn from it.",
+    "cameras.png": "One head from Multi-PIE's fifteen cameras and its texture; below, what three of them (front, "
+    "45 degrees to either side) show of the texture and how well, and the three fused, with the confidence.",
 }
 
 
-def _draw(folder: Path, params: Params, variants: list[str]) -> None:
+def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame]) -> None:
     first = variants[0]
     reconstructor = Reconstructor.load(Path("models") / first)
     triplets = pd.read_parquet("data/triplets.parquet")
@@ -65,11 +70,10 @@ def _draw(folder: Path, params: Params, variants: list[str]) -> None:
         folder / "reconstructions.png", reconstruction_sheet(reconstructor, triplets, Path("data/faces"))
     )
     figures.write_picture(folder / "heads.png", head_sheet(reconstructor.head))
+    figures.write_picture(folder / "cameras.png", camera_sheet(reconstructor.head))
     figures.curves(REPORTS / "curves", variants, folder / "curves.png")
-    names = [*variants, "mean_head"]
-    tables = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in names}
-    figures.error_by_bin(tables, folder / "cd_by_bin.png")
-    figures.heat_sheet(REPORTS / "heat", [first, "mean_head"], folder / "heat.png")
+    figures.error_by_bin(per_image, folder / "cd_by_bin.png")
+    figures.heat_sheet(REPORTS / "heat", [first, *BASELINES], folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
     (folder / "training.png").write_bytes(last.read_bytes())
 
@@ -79,9 +83,9 @@ def _facts(merged: dict, variant: str) -> dict[str, str]:
     facts = {"landmark error on held-out people": f"{100 * validation:.2f} % of the outer-eye distance"}
     for setting, values in merged[variant]["lab"].items():
         facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {values['n']} images"
-    mean_head = merged["baselines"].get("mean_head")
-    if mean_head:
-        facts["lab CD, mean head"] = _millimetres(mean_head["lab"]["single_view"]["cd_mm"])
+    for name, values in merged["baselines"].items():
+        for setting, means in values["lab"].items():
+            facts[f"lab CD, {name.replace('_', ' ')}, {setting.replace('_', ' ')}"] = _millimetres(means["cd_mm"])
     return facts
 
 

@@ -12,7 +12,7 @@ from mfnet.data.batches import TripletData
 from mfnet.data.store import FaceStore
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore
-from mfnet.head import HeadModel
+from mfnet.head import load_head
 from mfnet.training import train
 from pipeline.stage import main, whole_folder
 from pipeline.tracking import log_metrics, tracked
@@ -29,9 +29,7 @@ def stage(variant: str) -> None:
         tracked("train", {"seed": params.seed, "loss": loss.model_dump(), **logged}, inputs, variant),
         whole_folder(f"reports/curves/{variant}") as curves,
     ):
-        head = HeadModel.load(
-            params.head.path, params.head.landmarks, texture=params.head.texture, masks=params.head.masks
-        )
+        head = load_head(params.head)
         table = pd.read_parquet(triplets)
         stores = (FaceStore(faces), FlowStore(flow))
         data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}

@@ -150,7 +150,15 @@ def test_a_trained_folder_reconstructs_from_one_view_and_from_three(setting: Set
         assert len(result.cameras) == count
         result.save(tmp_path / f"out{count}")
         names = {path.name for path in (tmp_path / f"out{count}").iterdir()}
-        assert names == {"mesh.obj", "mesh.mtl", "mesh.glb", "texture.png", "overlay.png", "parameters.json"}
+        assert names == {
+            "mesh.obj",
+            "mesh.mtl",
+            "mesh.glb",
+            "texture.png",
+            "confidence.png",
+            "overlay.png",
+            "parameters.json",
+        }
         assert "texture.png" in (tmp_path / f"out{count}" / "mesh.mtl").read_text()
     with pytest.raises(UserError, match="no photograph given"):
         reconstructor([])

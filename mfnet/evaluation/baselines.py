@@ -1,13 +1,26 @@
-"""What MFNet is measured against on this machine: the mean head, placed by a rigid fit to the landmarks."""
+"""What MFNet is measured against on this machine: fits to the landmarks, of the mean head and of all parameters."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.optimize import least_squares
+from torch import Tensor
 
-from mfnet.head import HeadModel, rotation_from_axis_angle
+from mfnet.config import HeadParams
+from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
 from mfnet.head.flame import contour_row
+from mfnet.network import TYPICAL_SCALE, Parameters, decode, mean_parameters
+
+
+class RigidPose(NamedTuple):
+    """A head before a scaled orthographic camera: axis-angle [3], scale per metre, shift [2] of its centre, y up."""
+
+    axis_angle: np.ndarray
+    scale: float
+    shift: np.ndarray
 
 
 class MeanHeadFit:
@@ -30,11 +43,15 @@ class MeanHeadFit:
         Returns:
             [V, 3] x right, y down, z away from the camera, in the crop's unit.
         """
+        pose = self.pose(landmarks)
+        turned = (self.head.template - self._centre) @ _rotation(pose.axis_angle).T
+        return (turned * pose.scale + [*pose.shift, 0]) * [1, -1, -1]
+
+    def pose(self, landmarks: np.ndarray) -> RigidPose:
+        """Rotation, scale and position of the mean head that bring its landmarks nearest to [68, 2] in [-1, 1]."""
         target = landmarks * [1, -1]
         best = min((self._solve(target, yaw) for yaw in (-0.9, 0.0, 0.9)), key=lambda found: found.cost)
-        axis_angle, scale, shift = best.x[:3], np.exp(best.x[3]), best.x[4:]
-        turned = (self.head.template - self._centre) @ _rotation(axis_angle).T
-        return (turned * scale + [*shift, 0]) * [1, -1, -1]
+        return RigidPose(best.x[:3], float(np.exp(best.x[3])), best.x[4:])
 
     def _solve(self, target: np.ndarray, yaw: float):  # type: ignore[no-untyped-def]
         spread = np.log(np.ptp(target, axis=0).mean() / np.ptp(self._landmarks[0], axis=0)[:2].mean())
@@ -57,3 +74,49 @@ class MeanHeadFit:
 
 def _rotation(axis_angle: np.ndarray) -> np.ndarray:
     return rotation_from_axis_angle(torch.tensor(axis_angle, dtype=torch.float64)).numpy()
+
+
+class LandmarkFit:
+    """MFNet's parameters by optimisation against the 68 landmarks of every view; needs no training.
+
+    Maximum a posteriori: Gaussian noise on the landmarks, standard normal shape and expression. It begins at the
+    mean head's pose in each view.
+    """
+
+    def __init__(self, head: HeadModel, params: HeadParams, noise: float = 0.012, steps: int = 150) -> None:
+        self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True)
+        self._rigid, self._params = MeanHeadFit(head), params
+        self._noise, self._steps = noise, steps
+
+    def __call__(self, landmarks: Tensor) -> Parameters:
+        """Fit B people, each in N views.
+
+        Args:
+            landmarks: [B, N, 68, 2] in the crops' [-1, 1].
+        """
+        start = mean_parameters(landmarks.shape[0], landmarks.shape[1], self._params)
+        poses = [self._rigid.pose(view.numpy().astype(np.float64)) for view in landmarks.cpu().flatten(0, 1)]
+        rotation = torch.tensor(np.stack([pose.axis_angle for pose in poses]), dtype=torch.float32)
+        size = torch.tensor([[np.log(pose.scale / TYPICAL_SCALE)] for pose in poses], dtype=torch.float32)
+        camera = torch.cat([size, landmarks.cpu().flatten(0, 1).mean(1)], 1)
+        placed = {"rotation": rotation.view_as(start.rotation), "camera": camera.view_as(start.camera)}
+        return self.refine(start._replace(**placed), landmarks)
+
+    @torch.enable_grad()
+    def refine(self, start: Parameters, landmarks: Tensor) -> Parameters:
+        """Continue from given parameters; albedo and light stay as they are."""
+        free = {name: getattr(start, name).detach().clone().requires_grad_()
+                for name in ("shape", "expression", "jaw", "rotation", "camera")}  # fmt: skip
+        optimizer = torch.optim.Adam(free.values(), lr=0.05)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._steps)
+        flame = self._flame.to(landmarks.device)
+        for _ in range(self._steps):
+            parameters = start._replace(**free)
+            projected = decode(flame, parameters).landmarks[..., :2].view_as(landmarks)
+            energy = (projected - landmarks).square().sum() / (2 * self._noise**2)
+            energy = energy + 0.5 * (parameters.shape.square().sum() + parameters.expression.square().sum())
+            optimizer.zero_grad()
+            energy.backward()
+            optimizer.step()
+            schedule.step()
+        return start._replace(**{name: value.detach() for name, value in free.items()})

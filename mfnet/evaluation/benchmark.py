@@ -85,8 +85,8 @@ class Photographs:
         return None if landmarks is None else (image, landmarks)
 
 
-class NetworkMethod:
-    """MFNet over jobs, in batches of equally many views."""
+class ParametricMethod:
+    """MFNet, or the landmark fit, over jobs in batches of equally many views."""
 
     def __init__(self, reconstructor: Reconstructor, photographs: Photographs, batch: int) -> None:
         self.faces = reconstructor.head.faces
@@ -108,18 +108,16 @@ class NetworkMethod:
         return found if found[:1] == [job.images[0]] else []
 
     def _predict(self, inputs: list[list[Path]]) -> list[np.ndarray]:
-        squares, crops = [], []
+        people = []
         for paths in inputs:
             seen = [self._photographs(path) for path in paths]
-            views = [self._reconstructor.crop(*photograph) for photograph in seen if photograph is not None]
-            crops.append(views[0][0])
-            squares.append(torch.stack([square for _, square in views]))
-        parameters = self._reconstructor.predict(torch.stack(squares))
+            people.append([self._reconstructor.square(*photograph) for photograph in seen if photograph is not None])
+        parameters = self._reconstructor.predict(people)
         n_views = parameters.rotation.shape[1]
         scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
         with torch.no_grad():
             projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
-        return [image_cube(vertices, crop) for vertices, crop in zip(projected, crops, strict=True)]
+        return [image_cube(vertices, views[0].crop) for vertices, views in zip(projected, people, strict=True)]
 
 
 class MeanHeadMethod:
@@ -166,8 +164,8 @@ def run(method: Method, jobs: list[Job], workers: int | None) -> tuple[pd.DataFr
     """Predict and score every job.
 
     Returns:
-        One row per job (setting, index, stem, bin, focal, view and the metrics, NaN where an item failed), and the
-        predicted vertices in the image cube.
+        One row per job (setting, index, stem, person, bin, focal, view and the metrics, NaN where an item failed),
+        and the predicted vertices in the image cube.
     """
     cubes = method(jobs)
     tasks = list(zip(jobs, cubes, strict=True))
@@ -177,8 +175,9 @@ def run(method: Method, jobs: list[Job], workers: int | None) -> tuple[pd.DataFr
         item = job.item
         lab = isinstance(item, LabItem)
         place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
-        rows.append({"setting": job.setting, "index": item.index, "stem": item.stem, **place, **score._asdict()})
-    columns = ["setting", "index", "stem", "bin", "focal", "view", *METRICS]
+        named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem}
+        rows.append({"setting": job.setting, **named, **place, **score._asdict()})
+    columns = ["setting", "index", "stem", "person", "bin", "focal", "view", *METRICS]
     return pd.DataFrame(rows).reindex(columns=columns), cubes
 
 

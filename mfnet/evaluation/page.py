@@ -7,6 +7,8 @@ import html
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mfnet.evaluation.tables import Table, formatted
 
 _STYLE = """
@@ -19,11 +21,18 @@ figcaption, .scroll + p { color: #555; font-size: 13px } .scroll { overflow-x: a
 """
 
 
-def build_page(tables: list[Table], figures: list[tuple[Path, str]], facts: dict[str, Any], notes: list[str]) -> str:
+def build_page(
+    tables: list[Table],
+    differences: pd.DataFrame,
+    figures: list[tuple[Path, str]],
+    facts: dict[str, Any],
+    notes: list[str],
+) -> str:
     """The page as text.
 
     Args:
         tables: the paper's tables.
+        differences: of `mfnet.evaluation.uncertainty.difference_table`.
         figures: picture files and their captions.
         facts: what is measured in one number, name -> text.
         notes: paragraphs below the title.
@@ -34,6 +43,7 @@ def build_page(tables: list[Table], figures: list[tuple[Path, str]], facts: dict
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     parts.append(f"<h2>At a glance</h2><table>{rows}</table>")
     parts += [_table(table) for table in tables]
+    parts.append(_differences(differences))
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
     return "\n".join([*parts, "</body></html>"]) + "\n"
@@ -53,6 +63,21 @@ def _table(table: Table) -> str:
         "authors on FaceScape's photographs of real people and are not comparable with rows measured here.</p>"
     )
     return f"{caption}<div class='scroll'><table><tr>{head}</tr>{''.join(body)}</table></div>{note}"
+
+
+def _differences(differences: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in differences.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in differences.itertuples(index=False)
+    )
+    note = (
+        "<p>CD minus MFNet's over the same images, mm, with the 95% bootstrap interval over people. A method without "
+        "three views is compared, from its one, with MFNet's three. One training per method: how two seeds differ is "
+        "not in these intervals.</p>"
+    )
+    table = f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>"
+    return f"<h2>What the differences are worth</h2>{table}{note}"
 
 
 def _bold(cell: str) -> str:

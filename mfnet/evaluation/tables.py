@@ -18,8 +18,9 @@ METRICS = ("cd_mm", "mne_rad", "completeness")
 _HEADINGS = {"cd_mm": "CD", "mne_rad": "MNE", "completeness": "CR"}
 _SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
 _DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
+BASELINES = ("mean_head", "landmark_fit")
 PUBLISHED, MEASURED = "published, real data", "measured here"
-_LABELS = {"full": "MFNet", "mean_head": "mean head"} | {
+_LABELS = {"full": "MFNet", "mean_head": "mean head", "landmark_fit": "landmark fit"} | {
     f"no_{name}": f"- {name}" for name in ("multiop", "singlelmk", "eye", "lip", "reg")
 }
 
@@ -55,17 +56,17 @@ def merged_metrics(metrics: dict[str, dict[str, Any]], variants: list[str]) -> d
     missing = [variant for variant in variants if variant not in metrics]
     if missing:
         raise UserError(f"report: reports/metrics/{missing[0]}.json is missing; run evaluate@{missing[0]}")
-    baselines = {name: values for name, values in metrics.items() if name == "mean_head"}
+    baselines = {name: values for name, values in metrics.items() if name in BASELINES}
     return {variant: metrics[variant] for variant in variants} | {"baselines": baselines}
 
 
 def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str]) -> list[Table]:
     """Tables 1 (wild, one view), 2 (lab, three views and one) and 3 (ablation)."""
     printed = published()
-    wild = [_wild_row(metrics, name, MEASURED) for name in ("full", "mean_head") if name in metrics]
+    wild = [_wild_row(metrics, name, MEASURED) for name in ("full", *BASELINES) if name in metrics]
     wild += _published_wild(printed[printed["table"] == 1])
     lab = []
-    for name in ("full", "mean_head"):
+    for name in ("full", *BASELINES):
         for setting, views in (("three_view", ", three views"), ("single_view", ", one view")):
             if setting in metrics.get(name, {}).get("lab", {}):
                 values = metrics[name]["lab"][setting]

@@ -121,8 +121,13 @@ class Flame(nn.Module):
 
         Returns:
             vertices [B, V, 3], joints [B, 5, 3], landmarks [B, 68, 3], metres, FLAME's axes; iBUG order, the 17
-            contour points following the yaw of root and neck.
+            contour points following the yaw of root and neck; in the decoder's precision, also under autocast.
         """
+        # Half precision would move vertices by millimetres.
+        with torch.autocast(shape.device.type, enabled=False):
+            return self._decode(*(parameter.to(self.template.dtype) for parameter in (shape, expression, pose)))
+
+    def _decode(self, shape: Tensor, expression: Tensor, pose: Tensor) -> FlameOutput:
         batch = shape.shape[0]
         coefficients = torch.cat([shape, expression], 1)
         rotations = rotation_from_axis_angle(pose.view(batch, 5, 3))
@@ -144,8 +149,7 @@ class Flame(nn.Module):
     def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
         """World rotation [B, 5, 3, 3] and position [B, 5, 3] of each joint, parents before children."""
         world_rotations, world_joints = [rotations[:, 0]], [joints[:, 0]]
-        for joint in range(1, len(PARENTS)):
-            parent = int(PARENTS[joint])
+        for joint, parent in enumerate(PARENTS[1:], 1):
             offset = (joints[:, joint] - joints[:, parent])[..., None]
             world_joints.append((world_rotations[parent] @ offset)[..., 0] + world_joints[parent])
             world_rotations.append(world_rotations[parent] @ rotations[:, joint])

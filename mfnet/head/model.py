@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mfnet.config import HeadParams
 from mfnet.errors import UserError
 
 N_SHAPE, N_EXPRESSION, N_POSE_CORRECTIVES, N_JOINTS = 300, 100, 36, 5
 N_STATIC_LANDMARKS, N_CONTOUR_LANDMARKS, N_CONTOUR_ROWS = 51, 17, 79
 REGIONS = ("face", "eyes", "mouth")
-PARENTS = np.array([-1, 0, 1, 1, 1], dtype=np.int64)
+PARENTS = (-1, 0, 1, 1, 1)
 
 _OPTIONAL = "regions"
 
@@ -135,3 +136,8 @@ class HeadModel:
         if missing:
             raise UserError(f"head.path: {path} lacks the array {missing[0]}")
         return HeadModel(**arrays, regions=regions)
+
+
+def load_head(params: HeadParams) -> HeadModel:
+    """The head that params.yaml names, from one file or from FLAME's four; see `HeadModel.load`."""
+    return HeadModel.load(params.path, params.landmarks, texture=params.texture, masks=params.masks)

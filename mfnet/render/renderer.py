@@ -70,10 +70,13 @@ class Renderer(nn.Module):
         """A(alpha): [B, K] standard deviations to a texture [B, 3, T, T]."""
         return self.albedo_mean + torch.einsum("bk,kcij->bcij", coefficients, self.albedo_basis)
 
+    def uv_normals(self, normals: Tensor) -> Tensor:
+        """N_uv of equation 2: vertex normals [B, V, 3] as unit normals of the texels, [B, T, T, 3]."""
+        return nn.functional.normalize(self.space.unwrap(normals, self.faces), dim=-1)
+
     def shaded_texture(self, normals: Tensor, albedo: Tensor, light: Tensor) -> Tensor:
         """Equation 2 in texture space, B(alpha, l, N_uv): [B, 3, T, T]."""
-        uv_normals = nn.functional.normalize(self.space.unwrap(normals, self.faces), dim=-1)
-        return shade(albedo.permute(0, 2, 3, 1), uv_normals, light).permute(0, 3, 1, 2)
+        return shade(albedo.permute(0, 2, 3, 1), self.uv_normals(normals), light).permute(0, 3, 1, 2)
 
     def extract(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """Equation 3 for one view: texture [B, 3, T, T] and its weight [B, 1, T, T]."""

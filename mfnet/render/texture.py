@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, max_pool2d
+from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d, pad
+from torch.nn.functional import interpolate as interpolate_image
 
 from mfnet.head.model import HeadModel
 from mfnet.render.rasterize import Fragments, interpolate, rasterize
@@ -101,8 +102,36 @@ def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return fused, weights.amax(1)
 
 
+def mirror_unseen(texture: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+    """Unseen texels [B, 3, T, T] from the mirrored side where that was seen; texture and confidence [B, 1, T, T]."""
+    mirrored, mirrored_confidence = texture.flip(-1), confidence.flip(-1)
+    seen = confidence > 0
+    return torch.where(seen, texture, mirrored), torch.where(seen, confidence, mirrored_confidence)
+
+
 def fill_unseen(texture: Tensor, confidence: Tensor, fallback: Tensor) -> Tensor:
     """Unseen texels from the mirrored side where that was seen, else from the fallback; [B, 3, T, T]."""
-    mirrored, mirrored_confidence = texture.flip(-1), confidence.flip(-1)
-    seen, mirror_seen = confidence > 0, mirrored_confidence > 0
-    return torch.where(seen, texture, torch.where(mirror_seen, mirrored, fallback))
+    texture, confidence = mirror_unseen(texture, confidence)
+    return torch.where(confidence > 0, texture, fallback)
+
+
+def diffuse(texture: Tensor, known: Tensor, sweeps: int = 8) -> Tensor:
+    """Fill unknown texels smoothly from the known ones: heat flowing in, solved from coarse to fine.
+
+    Args:
+        texture: [B, C, T, T].
+        known: [B, 1, T, T] bool.
+        sweeps: relaxations at each resolution.
+
+    Returns:
+        [B, C, T, T], equal to the texture where it is known and within its range elsewhere; 0 if nothing is known.
+    """
+    if known.all() or texture.shape[-2:].numel() == 1:
+        return torch.where(known, texture, torch.zeros_like(texture))
+    weight = known.to(texture.dtype)
+    share = avg_pool2d(weight, 2, ceil_mode=True)
+    coarse = avg_pool2d(texture * weight, 2, ceil_mode=True) / share.clamp(min=1e-6)
+    filled = interpolate_image(diffuse(coarse, share > 0, sweeps), size=texture.shape[-2:], mode="nearest")
+    for _ in range(sweeps):
+        filled = avg_pool2d(pad(torch.where(known, texture, filled), (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return torch.where(known, texture, filled)

@@ -25,10 +25,10 @@ from mfnet.head import HeadModel
 from mfnet.parallel import parallel_map
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
 from mfnet.synthesis.photograph import Photographer, draw_background, draw_light
+from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 _SUPERSAMPLE = 2
 _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
-_FLIP = np.diag([1.0, -1.0, -1.0])
 _LAB_DISTANCES_MM = (1481.48, 740.74, 370.37)
 # Yaw and pitch in degrees of the head in each lab view; views 2, 3, 6 and 7 are the diagonals.
 _LAB_ANGLES = (
@@ -70,20 +70,9 @@ def synthesize_facescape(
     return len(landmarks)
 
 
-def head_rotation(yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
-    """R_x(pitch) R_y(yaw) R_z(roll) in FLAME's axes, degrees."""
-    turn = [cv2.Rodrigues(np.radians(np.array(axis, float)))[0] for axis in
-            ((pitch, 0, 0), (0, yaw, 0), (0, 0, roll))]  # fmt: skip
-    return turn[0] @ turn[1] @ turn[2]
-
-
 def lab_rotation(view: int) -> np.ndarray:
     """Head to camera (OpenCV's axes) of a lab view; view 0 is diag(1, -1, -1)."""
-    return _FLIP @ head_rotation(*_LAB_ANGLES[view])
-
-
-def _seen_yaw(rotation: np.ndarray) -> float:
-    return float(np.degrees(np.arctan2(-rotation[2, 0], np.hypot(rotation[0, 0], rotation[1, 0]))))
+    return TO_OPENCV @ head_rotation(*_LAB_ANGLES[view])
 
 
 def _scan(sculptor: Sculptor, vertices: np.ndarray) -> np.ndarray:
@@ -131,7 +120,7 @@ def _wild_item(index: int, n_wild: int, root: Path, head_path: Path, relief_mm: 
     stem = f"{index:03d}"
     _write_image(root / f"data/wild_img/{stem}.png", sight.photograph(light, draw_background(rng, (side, side))))
     write_obj(root / f"data/wild_gt_mesh/{stem}.obj", *_compact(placed, _scan(sculptor, vertices)))
-    pixels = (place(sculptor.landmarks(vertices, _seen_yaw(rotation)))[:, :2] * [1, -1] + 1) * IMAGE_SIZE / 2
+    pixels = (place(sculptor.landmarks(vertices, seen_yaw(rotation)))[:, :2] * [1, -1] + 1) * IMAGE_SIZE / 2
     return {
         "rotation": rotation,
         "head_center": center,
@@ -173,6 +162,6 @@ def _lab_subject(subject: int, root: Path, head_path: Path, relief_mm: float, se
             _write_image(root / f"data/lab_img/{stem}.png", sight.photograph(light, background))
             Rt = np.column_stack([rotation, translation])
             (root / f"data/lab_cam/{stem}.json").write_text(json.dumps([K.tolist(), Rt.tolist()]))
-            points = sculptor.landmarks(world, _seen_yaw(_FLIP @ rotation))
+            points = sculptor.landmarks(world, seen_yaw(TO_OPENCV @ rotation))
             landmarks[f"data/lab_img/{stem}.png"] = project(points)[:, :2]
     return landmarks

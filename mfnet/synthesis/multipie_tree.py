@@ -18,6 +18,7 @@ from mfnet.parallel import parallel_map
 from mfnet.render.camera import ndc_to_pixel, pinhole_project
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
 from mfnet.synthesis.photograph import Photographer, draw_background, flash_light
+from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 IMAGE_SIZE = (480, 640)
 _DISTANCE, _FOCAL = 1.4, 1500.0
@@ -64,14 +65,6 @@ def _session(subject: int) -> int:
     return 2 if subject % _SECOND_SESSION_EVERY == 0 else 1
 
 
-def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation R_x(pitch) R_y(yaw) R_z(roll) in FLAME's axes from degrees."""
-    about_x, about_y, about_z = (
-        cv2.Rodrigues(np.radians(np.array(axis, float)))[0] for axis in ((pitch, 0, 0), (0, yaw, 0), (0, 0, roll))
-    )
-    return about_x @ about_y @ about_z
-
-
 def _project(points: np.ndarray, camera: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     intrinsics, extrinsics = (torch.tensor(part)[None] for part in camera)
     return pinhole_project(torch.tensor(points)[None], intrinsics, extrinsics, IMAGE_SIZE)[0].numpy()
@@ -79,9 +72,8 @@ def _project(points: np.ndarray, camera: tuple[np.ndarray, np.ndarray]) -> np.nd
 
 def _draw_camera(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
     """K [3, 3] and Rt [3, 4] of a named camera, a little off its nominal place as real rigs are."""
-    turn = _rotation(CAMERA_YAW[name] + rng.normal() * 1.0, CAMERA_PITCH.get(name, 0) + rng.normal() * 1.0, 0)
-    flip = np.diag([1.0, -1.0, -1.0])
-    rotation = flip @ turn
+    turn = head_rotation(CAMERA_YAW[name] + rng.normal() * 1.0, CAMERA_PITCH.get(name, 0) + rng.normal() * 1.0)
+    rotation = TO_OPENCV @ turn
     distance = _DISTANCE * (1 + 0.02 * rng.normal())
     translation = np.array([0, 0, distance]) - rotation @ _AIM + np.array([*rng.normal(size=2) * 0.006, 0])
     focal = _FOCAL * (1 + 0.02 * rng.normal())
@@ -105,14 +97,14 @@ def _photograph_subject(
         performance = draw_performance(rng, head, EXPRESSIONS.get((session, recording), "neutral"))
         vertices, _ = sculptor.sculpt(person, performance)
         yaw, pitch, roll = rng.normal(size=3) * _POSTURE
-        turn = _rotation(yaw, pitch, roll)
+        turn = head_rotation(yaw, pitch, roll)
         turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
         lights = {index: flash_light(rng, index) for index in params.illuminations}
         for camera_name in CAMERA_YAW:
             camera = _draw_camera(rng, camera_name)
             sight = photographer.see(turned, _project(turned, camera), IMAGE_SIZE)
-            seen_yaw = _seen_yaw(camera[1][:, :3] @ turn)
-            points = _project(sculptor.landmarks(turned, seen_yaw), camera)[:, :2]
+            yaw_in_view = seen_yaw(TO_OPENCV @ camera[1][:, :3] @ turn)
+            points = _project(sculptor.landmarks(turned, yaw_in_view), camera)[:, :2]
             pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
             for illumination, light in lights.items():
                 if _is_missing(subject, recording, camera_name, illumination):
@@ -124,12 +116,6 @@ def _photograph_subject(
                 cv2.imwrite(str(target), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
                 landmarks[str(photograph.path)] = pixels
     return landmarks
-
-
-def _seen_yaw(rotation: np.ndarray) -> float:
-    """Yaw in degrees of the head in the camera's view, from its rotation into OpenCV's axes."""
-    upright = np.diag([1.0, -1.0, -1.0]) @ rotation
-    return float(np.degrees(np.arctan2(-upright[2, 0], np.hypot(upright[0, 0], upright[1, 0]))))
 
 
 def _is_missing(subject: int, recording: int, camera: str, illumination: int) -> bool:

@@ -7,17 +7,19 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from mfnet.config import SynthesizeParams
+from mfnet.config import HeadParams, SynthesizeParams
 from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
-from mfnet.evaluation.baselines import MeanHeadFit
+from mfnet.evaluation.baselines import LandmarkFit, MeanHeadFit
 from mfnet.evaluation.benchmark import MeanHeadMethod, Photographs, heat_mesh, plan, run, summarise, triple_views
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.figures import read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
-from mfnet.head import HeadModel
+from mfnet.head import Flame, HeadModel
+from mfnet.network import decode, mean_parameters
 from mfnet.render.camera import Crop
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 
@@ -81,6 +83,32 @@ def test_mean_head_fit_finds_a_known_pose(head: HeadModel) -> None:
     np.testing.assert_allclose(found[:, :2], expected[:, :2], atol=2e-3)
     shift = (found - expected)[:, 2]
     assert np.ptp(shift) < 5e-3
+
+
+def test_landmark_fit_recovers_people_from_three_views(head: HeadModel) -> None:
+    """Landmarks of known heads in known poses: the fit projects onto them and comes nearer than the mean head."""
+    params = HeadParams(path=Path("head.npz"))
+    flame = Flame(head)
+    start = mean_parameters(2, 3, params)
+    yaw = torch.tensor([0.0, -0.6, 0.6]).expand(2, 3)
+    truth = start._replace(
+        shape=torch.randn(2, 100).clamp(-2, 2), expression=0.5 * torch.randn(2, 50),
+        jaw=torch.tensor([[0.1, 0, 0]] * 2),
+        rotation=torch.stack([0.1 * torch.randn(2, 3), yaw, 0.05 * torch.randn(2, 3)], -1),
+        camera=0.05 * torch.randn(2, 3, 3),
+    )  # fmt: skip
+    landmarks = decode(flame, truth).landmarks[..., :2].view(2, 3, 68, 2)
+    found = LandmarkFit(head, params)(landmarks)
+    projected = decode(flame, found).landmarks[..., :2].view(2, 3, 68, 2)
+    assert (projected - landmarks).norm(dim=-1).mean() < 0.012
+
+    def vertices(shape: torch.Tensor) -> torch.Tensor:
+        return flame(shape, torch.zeros(2, 50), torch.zeros(2, 15)).vertices[:, head.regions["face"]]
+
+    error = (vertices(found.shape) - vertices(truth.shape)).norm(dim=-1).mean()
+    of_the_mean = (vertices(start.shape) - vertices(truth.shape)).norm(dim=-1).mean()
+    assert error < 0.8 * of_the_mean
+    assert (found.rotation - truth.rotation).abs().mean() < 0.05
 
 
 def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Path) -> None:

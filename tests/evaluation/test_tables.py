@@ -11,7 +11,7 @@ def metrics(cd: float) -> dict:  # type: ignore[type-arg]
     return {"wild": dict.fromkeys(BINS, values), "lab": dict.fromkeys(("single_view", "three_view"), values)}
 
 
-ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, "mean_head"])}
+ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, "mean_head", "landmark_fit"])}
 ALL["mean_head"]["lab"].pop("three_view")
 
 
@@ -31,7 +31,9 @@ def test_three_tables_with_both_sources() -> None:
         assert set(table.rows["source"]) == {MEASURED, PUBLISHED}
     measured = tables[2].rows[tables[2].rows["source"] == MEASURED]
     assert measured["method"].tolist() == ["- multiop", "- singlelmk", "- eye", "- lip", "- reg", "MFNet"]
-    assert tables[1].rows["method"].tolist()[:3] == ["MFNet, three views", "MFNet, one view", "mean head, one view"]
+    assert tables[1].rows["method"].tolist()[:5] == [
+        "MFNet, three views", "MFNet, one view", "mean head, one view", "landmark fit, three views",
+        "landmark fit, one view"]  # fmt: skip
 
 
 def test_best_is_marked_within_its_source_only() -> None:
@@ -46,8 +48,10 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     tables = build_tables(ALL, list(VARIANTS))
     for table in tables:
         assert to_markdown(table).count("\n| ") == len(table.rows) + 1
-    page = build_page(tables, [], {"fact": "1 < 2"}, ["note"])
-    assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1
+    differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30], no difference"]})
+    page = build_page(tables, differences, [], {"fact": "1 < 2"}, ["note"])
+    assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2
+    assert "no difference" in page
     assert "http" not in page
     assert "1 &lt; 2" in page
 
@@ -55,7 +59,7 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
 def test_merged_metrics_follow_the_contract() -> None:
     merged = merged_metrics(ALL, list(VARIANTS))
     assert list(merged) == [*VARIANTS, "baselines"]
-    assert list(merged["baselines"]) == ["mean_head"]
+    assert list(merged["baselines"]) == ["mean_head", "landmark_fit"]
     assert merged["full"]["wild"]["0-5"]["cd_mm"] == 2.0
 
 

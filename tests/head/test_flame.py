@@ -52,6 +52,44 @@ def test_vertices_agree_with_a_reference_to_a_hundredth_of_a_millimetre(head: He
         np.testing.assert_allclose(vertices[index], expected, atol=1e-5)
 
 
+def test_vertices_agree_with_smplx(head: HeadModel) -> None:
+    """Runs where smplx is installed; its licence is non-commercial, so nothing here depends on it."""
+    lbs = pytest.importorskip("smplx.lbs").lbs
+    shape, expression, pose = random_parameters(4)
+    directions = np.concatenate([head.shape_directions[..., :100], head.expression_directions[..., :50]], -1)
+    corrections = torch.tensor(head.pose_directions.reshape(-1, 36).T.copy())
+    parents, template = torch.tensor(PARENTS), torch.tensor(head.template)[None]
+    regressor, weights = torch.tensor(head.joint_regressor), torch.tensor(head.skinning_weights)
+    values = torch.cat([shape, expression], 1)
+    vertices, joints = lbs(values, pose, template, torch.tensor(directions), corrections, regressor, parents, weights)
+    out = Flame(head)(shape, expression, pose)
+    torch.testing.assert_close(out.vertices, vertices, atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.joints, joints, atol=1e-5, rtol=0)
+
+
+def test_precision_is_the_decoders_also_under_autocast(head: HeadModel) -> None:
+    parameters, flame = random_parameters(2), Flame(head)
+    expected = flame(*parameters).vertices
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(flame(*parameters).vertices, expected)
+        assert flame(*(parameter.bfloat16() for parameter in parameters)).vertices.dtype == torch.float32
+    doubled = Flame(head).double()(*(parameter.double() for parameter in parameters))
+    assert doubled.landmarks.dtype == torch.float64
+    torch.testing.assert_close(doubled.vertices.float(), expected, atol=1e-6, rtol=0)
+
+
+def test_compiles_as_one_graph_to_the_same_gradients(head: HeadModel) -> None:
+    flame = Flame(head, landmarks_only=True)
+    compiled = torch.compile(flame, backend="aot_eager", fullgraph=True)
+    gradients = []
+    for decode in (flame, compiled):
+        torch.manual_seed(0)
+        parameters = [parameter.requires_grad_() for parameter in random_parameters(3)]
+        gradients.append(torch.autograd.grad(decode(*parameters).landmarks.square().sum(), parameters))
+    for eager, traced in zip(*gradients, strict=True):
+        torch.testing.assert_close(traced, eager, rtol=1e-4, atol=1e-6)
+
+
 def test_landmarks_are_barycentric_points_of_the_posed_mesh(head: HeadModel) -> None:
     out = Flame(head)(*random_parameters(2))
     corners = out.vertices[:, head.faces[head.static_landmark_faces]]

@@ -87,8 +87,11 @@ def test_reports_are_made(clone: Clone) -> None:
     assert metrics["full"]["wild"]["60-90"]["n"] == 1
     assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
     assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
+    assert set(metrics["baselines"]["landmark_fit"]["lab"]) == {"three_view", "single_view"}
+    assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
+        "no_eye", "mean_head", "landmark_fit"}  # fmt: skip
     page = (clone.folder / "reports/index.html").read_text()
-    assert page.count("data:image/png;base64") == 6
+    assert page.count("data:image/png;base64") == 7
     assert "src='http" not in page
     for table in (1, 2, 3):
         assert "published" in (clone.folder / f"reports/tables/{table}.md").read_text()
@@ -107,7 +110,7 @@ def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
     by_name = {run["name"]: run for run in runs}
     assert {run["status"] for run in runs} == {"FINISHED"}
     stages = {"synthesize", "index", "preprocess", "flow", "train@full", "train@no_eye", "evaluate@full",
-              "evaluate@no_eye", "evaluate@mean_head", "report"}  # fmt: skip
+              "evaluate@no_eye", "evaluate@mean_head", "evaluate@landmark_fit", "report"}  # fmt: skip
     assert stages | {"pipeline"} == set(by_name)
     parent = by_name["pipeline"]["id"]
     assert all(by_name[name]["mlflow.parentRunId"] == parent for name in stages)
@@ -209,8 +212,13 @@ def test_command_line_reconstructs_and_scores_a_trained_model(clone: Clone, tmp_
     landmarks = "data/raw/multipie/landmarks.parquet"
     done = clone.run("mfnet.cli", "reconstruct", *photographs, "--landmarks", landmarks, "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr[-2000:]
-    for name in ("mesh.obj", "mesh.glb", "texture.png", "overlay.png", "parameters.json"):
+    for name in ("mesh.obj", "mesh.glb", "texture.png", "confidence.png", "overlay.png", "parameters.json"):
         assert (tmp_path / "out" / name).stat().st_size > 100
+    fitted = clone.run("mfnet.cli", "reconstruct", *photographs, "--landmarks", landmarks, "--fit", "--out",
+                       str(tmp_path / "fit"))  # fmt: skip
+    assert fitted.returncode == 0, fitted.stderr[-2000:]
+    fit, network = (json.loads((tmp_path / name / "parameters.json").read_text())["shape"] for name in ("fit", "out"))
+    assert fit != network
     done = clone.run("mfnet.cli", "evaluate", "--out", str(tmp_path / "scores.csv"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "three_view" in done.stdout

@@ -1,9 +1,12 @@
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mfnet.head import Flame, HeadModel
 from mfnet.render import Renderer
 from mfnet.render.camera import orthographic_project
-from mfnet.render.texture import fill_unseen, fuse_textures
+from mfnet.render.shading import vertex_normals
+from mfnet.render.texture import diffuse, fill_unseen, fuse_textures, mirror_unseen
 
 
 def seen(head: HeadModel, yaw: float, size: int = 128):  # type: ignore[no-untyped-def]
@@ -57,6 +60,38 @@ def test_fusion_prefers_the_frontal_view_and_mirrors_what_none_saw() -> None:
     assert (filled[..., 1:3] == 1).all()
 
 
+def test_mirroring_keeps_the_confidence_of_where_it_copied_from() -> None:
+    confidence = torch.tensor([0.7, 0.0, 0.4, 0.0]).expand(1, 1, 4, 4)
+    _, mirrored = mirror_unseen(torch.rand(1, 3, 4, 4), confidence)
+    torch.testing.assert_close(mirrored[0, 0, 0], torch.tensor([0.7, 0.4, 0.4, 0.7]))
+
+
+@given(st.integers(0, 10**6), st.integers(3, 40), st.integers(3, 40))
+def test_diffusion_keeps_what_is_known_and_stays_within_its_range(seed: int, height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    texture = torch.rand(2, 3, height, width, generator=generator)
+    known = torch.rand(2, 1, height, width, generator=generator) < 0.2
+    known[:, :, 0, 0] = True
+    filled = diffuse(texture, known)
+    assert torch.equal(filled[known.expand_as(filled)], texture[known.expand_as(texture)])
+    for index in range(2):
+        for channel in range(3):
+            values = texture[index, channel][known[index, 0]]
+            assert values.min() - 1e-5 <= filled[index, channel].min()
+            assert filled[index, channel].max() <= values.max() + 1e-5
+
+
+def test_diffusion_between_two_edges_is_the_straight_line() -> None:
+    """Heat between two walls settles linearly."""
+    known = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    known[..., 0] = known[..., -1] = True
+    texture = torch.zeros(1, 1, 32, 32)
+    texture[..., -1] = 1
+    line = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
+    assert (diffuse(texture, known) - line).abs().max() < 0.1
+    assert (diffuse(texture, known, sweeps=200) - line).abs().max() < 0.01
+
+
 def test_rendering_is_differentiable_in_geometry_and_texture(head: HeadModel) -> None:
     renderer, view = seen(head, 0.2, 64)
     vertices = view.projected.clone().requires_grad_()
@@ -68,3 +103,69 @@ def test_rendering_is_differentiable_in_geometry_and_texture(head: HeadModel) ->
     assert torch.isfinite(vertices.grad).all()
     assert vertices.grad.abs().sum() > 0
     assert texture.grad.abs().sum() > 0
+
+
+def doubled(head: HeadModel) -> tuple[Renderer, torch.Tensor, torch.Tensor]:
+    """A small renderer in float64 with a turned head: posed vertices [1, V, 3] and the same projected."""
+    renderer = Renderer(head, 48, 32, 3).double()
+    pose = torch.zeros(1, 15, dtype=torch.float64)
+    pose[0, 1] = 0.4
+    out = Flame(head).double()(torch.randn(1, 100).double(), torch.zeros(1, 50).double(), pose)
+    centred = out.vertices - out.landmarks.mean(1, keepdim=True)
+    camera = torch.tensor([[9.0, 0.01, -0.02]], dtype=torch.float64)
+    return renderer, out.vertices, orthographic_project(centred, camera)
+
+
+def smooth_picture(size: int) -> torch.Tensor:
+    rows = torch.linspace(0, 3, size, dtype=torch.float64)
+    return torch.stack([rows.sin()[None] * rows.cos()[:, None], (rows + rows[:, None]).sin(),
+                        (rows[:, None] * rows).cos()])[None]  # fmt: skip
+
+
+def test_gradients_of_extraction_agree_with_finite_differences(head: HeadModel) -> None:
+    """Equation 3 in the geometry and in the photograph; which texels are seen carries no gradient."""
+    renderer, vertices, projected = doubled(head)
+
+    def extract(photograph: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        texture, weight = renderer.extract(photograph, renderer.view(vertices, places))
+        return texture * (weight > 0.2)
+
+    inputs = (smooth_picture(48).requires_grad_(), projected.clone().requires_grad_())
+    assert torch.autograd.gradcheck(extract, inputs, eps=1e-7, atol=1e-4, fast_mode=True)
+
+
+def test_gradients_of_rendering_agree_with_finite_differences(head: HeadModel) -> None:
+    """Equation 4 in the texture and in the geometry, away from the silhouette."""
+    renderer, vertices, projected = doubled(head)
+    inside = renderer.face_mask(renderer.view(vertices, projected))
+
+    def render(texture: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return inside * renderer.render(texture, renderer.view(vertices, places))
+
+    inputs = (smooth_picture(32).requires_grad_(), projected.clone().requires_grad_())
+    assert torch.autograd.gradcheck(render, inputs, eps=1e-7, atol=1e-4, fast_mode=True)
+
+
+def test_gradients_of_the_shaded_texture_agree_with_finite_differences(head: HeadModel) -> None:
+    """Equation 2 in texture space: geometry, albedo and light."""
+    renderer, vertices, _ = doubled(head)
+
+    def shaded(points: torch.Tensor, colour: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+        return renderer.shaded_texture(vertex_normals(points, renderer.faces), renderer.albedo(colour), light)
+
+    inputs = (vertices.detach().clone(), torch.randn(1, 3).double(), torch.randn(1, 9, 3).double())
+    for value in inputs:
+        value.requires_grad_()
+    assert torch.autograd.gradcheck(shaded, inputs, eps=1e-8, atol=1e-3, fast_mode=True)
+
+
+def test_normals_in_texture_space_are_those_of_the_surface(head: HeadModel) -> None:
+    renderer, vertices, _ = doubled(head)
+    normals = renderer.uv_normals(vertex_normals(vertices, renderer.faces))
+    covered = renderer.space.fragment_faces >= 0
+    torch.testing.assert_close(normals[covered].norm(dim=-1), torch.ones(int(covered.sum())).double())
+    corners = vertices[0, renderer.faces[renderer.space.fragment_faces[covered]]]
+    flat = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    agreement = (torch.nn.functional.normalize(flat, dim=-1) * normals[covered]).sum(-1)
+    assert agreement.median() > 0.99
+    assert (agreement > 0).double().mean() > 0.98

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from mfnet.head.model import HeadModel
-from mfnet.head.procedural.albedo import paint_albedo
+from mfnet.head.procedural.albedo import paint_albedo, procedural_canvas
 from mfnet.head.procedural.landmarks import embed_landmarks
 from mfnet.head.procedural.rig import joint_regressor, pose_correctives, skinning_weights
 from mfnet.head.procedural.topology import build_topology
@@ -32,7 +32,7 @@ def procedural_head(seed: int = 0) -> HeadModel:
     shape = shape_directions(topology, rng)
     expression = expression_directions(topology, rng)
     weights = skinning_weights(topology)
-    albedo_mean, albedo_basis = paint_albedo(topology, rng)
+    albedo_mean, albedo_basis = paint_albedo(procedural_canvas(topology), rng)
     return HeadModel(
         template=(topology.vertices * _MILLIMETRE).astype(np.float32),
         faces=topology.faces,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
@@ -15,17 +17,40 @@ _SCLERA, _IRIS, _PUPIL, _MOUTH = (0.88, 0.86, 0.84), (0.30, 0.24, 0.16), (0.03, 
 _SOCKET = (0.74, 0.50, 0.46)
 
 
-def _texel_positions(topology: Topology) -> np.ndarray:
-    """Template position of each texel's surface point, [R, R, 3] millimetres (nearest chart where none)."""
-    corner_uv = topology.uv_faces.reshape(-1)
-    corner_vertex = topology.faces.reshape(-1)
-    first = np.unique(corner_uv, return_index=True)[1]
-    positions = np.zeros((len(topology.uv_coordinates), 3))
-    positions[corner_uv[first]] = topology.vertices[corner_vertex[first]]
+class Canvas(NamedTuple):
+    """What each of R x R texels shows, so that one brush paints any head.
+
+    positions [R, R, 3]: the place on the procedural head, millimetres; eye_angle [R, R]: degrees from the gaze, on
+    the eyeballs; eye, mouth, socket [R, R] bool: eyeballs, the mouth's inside, the eyes' sockets.
+    """
+
+    positions: np.ndarray
+    eye_angle: np.ndarray
+    eye: np.ndarray
+    mouth: np.ndarray
+    socket: np.ndarray
+
+
+def texel_positions(
+    vertices: np.ndarray, faces: np.ndarray, uv_coordinates: np.ndarray, uv_faces: np.ndarray
+) -> np.ndarray:
+    """The surface point that each texel shows, [R, R, 3] in the vertices' unit (interpolated between charts)."""
+    corner_uv, corner_vertex = uv_faces.reshape(-1), faces.reshape(-1)
+    used, first = np.unique(corner_uv, return_index=True)
     centre = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
     u, v = np.meshgrid(centre, 1 - centre)
-    interpolate = LinearNDInterpolator(topology.uv_coordinates, positions, fill_value=0.0)
+    interpolate = LinearNDInterpolator(uv_coordinates[used], vertices[corner_vertex[first]], fill_value=0.0)
     return interpolate(np.stack([u, v], -1))
+
+
+def procedural_canvas(topology: Topology) -> Canvas:
+    """The canvas of the procedural head's own texture layout."""
+    positions = texel_positions(topology.vertices, topology.faces, topology.uv_coordinates, topology.uv_faces)
+    angle, eye = _eye_polar(RESOLUTION)
+    u, v = np.meshgrid(np.arange(RESOLUTION) + 0.5, RESOLUTION - np.arange(RESOLUTION) - 0.5)
+    mouth = (v / RESOLUTION < 0.125) & ~eye
+    socket = mouth & (np.abs(u / RESOLUTION - 0.5) > 0.215)
+    return Canvas(positions, angle, eye, mouth, socket)
 
 
 def _blob(p: np.ndarray, centre: tuple, reach: tuple) -> np.ndarray:
@@ -80,13 +105,10 @@ def _noise(rng: np.random.Generator, smoothness: float) -> np.ndarray:
     return field / field.std()
 
 
-def paint_albedo(topology: Topology, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def paint_albedo(canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Mean [R, R, 3] and basis [40, R, R, 3] of the skin's RGB albedo, float32 and float16, row 0 at v = 1."""
-    p = _texel_positions(topology)
-    masks = _masks(p)
-    angle, eye = _eye_polar(RESOLUTION)
-    u, v = np.meshgrid(np.arange(RESOLUTION) + 0.5, RESOLUTION - np.arange(RESOLUTION) - 0.5)
-    mouth = (v / RESOLUTION < 0.125) & ~eye
+    positions, angle, eye, mouth, socket = canvas
+    masks = _masks(positions)
 
     def mix(base: np.ndarray, colour: tuple, weight: np.ndarray) -> np.ndarray:
         return base + weight[..., None] * (np.array(colour) - base)
@@ -99,7 +121,7 @@ def paint_albedo(topology: Topology, rng: np.random.Generator) -> tuple[np.ndarr
     strands = 0.85 + 0.15 * _noise(np.random.default_rng(1), 1.0)
     mean = mix(mean, _HAIR, masks["hair"]) * (1 - masks["hair"] + masks["hair"] * strands)[..., None]
     mean[mouth] = _MOUTH
-    mean[mouth & (np.abs(u / RESOLUTION - 0.5) > 0.215)] = _SOCKET
+    mean[socket] = _SOCKET
     iris, pupil = _soft(29 - angle, 1.5), _soft(11 - angle, 1.0)
     eyeball = mix(np.broadcast_to(np.array(_SCLERA), mean.shape), _IRIS, iris * (0.75 + 0.25 * _soft(25 - angle, 2)))
     eyeball = mix(eyeball, _PUPIL, pupil)

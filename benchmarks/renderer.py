@@ -1,0 +1,238 @@
+"""Time and memory of decoder, rasterizer, shading and texture at several sizes, as ratios to a named peer.
+
+`python benchmarks/renderer.py` prints one Markdown table. Peers are PyTorch3D's rasterizer and smplx's linear blend
+skinning where these packages are installed (neither is a dependency), else the plain tensor programs below: every
+pixel against every triangle, and one 4 x 4 matrix per joint and person. Each case runs in a process of its own; ours
+and the peer's calls alternate, and the median counts. Memory is what the process grew by at its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mfnet.head import Flame, procedural_head
+from mfnet.render import Renderer, rasterize
+from mfnet.render.camera import orthographic_project
+from mfnet.render.shading import shade
+
+_AT_LEAST_SECONDS, _MOST_ROUNDS = 2.0, 15
+_MEBIBYTE = 1024
+_PLAIN_CHUNK = 2**22
+
+
+class Case(NamedTuple):
+    """A piece at one size."""
+
+    piece: str
+    batch: int
+    triangles: int
+    pixels: int
+
+
+CASES = [
+    *(Case("decoder", batch, 10000, 0) for batch in (1, 16, 64)),
+    *(Case("rasterizer", batch, 22000, 224) for batch in (1, 4)),
+    *(Case("rasterizer", 1, triangles, 224) for triangles in (5500, 88000)),
+    *(Case("rasterizer", 1, 22000, pixels) for pixels in (112, 448)),
+    *(Case("rasterizer + backward", 1, 22000, pixels) for pixels in (224, 448)),
+    *(Case("shading", batch, 10000, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
+    *(Case("texture", batch, 10000, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
+]
+
+
+def sphere(triangles: int) -> tuple[Tensor, Tensor]:
+    """A sphere that fills the image, with about so many triangles: vertices [1, V, 3] and faces [F, 3]."""
+    rows = max(4, round((triangles / 4) ** 0.5))
+    columns = 2 * rows
+    level = torch.linspace(-1.55, 1.55, rows + 1)[:, None].expand(rows + 1, columns)
+    around = (torch.arange(columns) * (2 * np.pi / columns)).expand(rows + 1, columns)
+    points = torch.stack([level.cos() * around.sin(), level.sin(), level.cos() * around.cos()], -1) * 0.9
+    index = torch.arange((rows + 1) * columns).view(rows + 1, columns)
+    a, b = index[:-1], index[1:]
+    c, d = a.roll(-1, 1), b.roll(-1, 1)
+    faces = torch.cat([torch.stack([a, b, c], -1), torch.stack([c, b, d], -1)]).view(-1, 3)
+    return points.reshape(1, -1, 3), faces
+
+
+def plain_rasterize(vertices: Tensor, faces: Tensor, size: int) -> Tensor:
+    """Every pixel against every triangle; [B, H, W] nearest triangle or -1."""
+    centre = (2 * torch.arange(size) + 1) / size - 1
+    points = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1).view(-1, 2)
+    found = []
+    for corners in vertices[:, faces]:
+        a, b, c = corners.unbind(1)
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        nearest = []
+        for part in points.split(max(1, _PLAIN_CHUNK // len(faces))):
+            x, y = part[:, 0, None], part[:, 1, None]
+            wa = ((b[:, 0] - x) * (c[:, 1] - y) - (b[:, 1] - y) * (c[:, 0] - x)) / area
+            wb = ((c[:, 0] - x) * (a[:, 1] - y) - (c[:, 1] - y) * (a[:, 0] - x)) / area
+            wc = 1 - wa - wb
+            depth = wa * a[:, 2] + wb * b[:, 2] + wc * c[:, 2]
+            depth = torch.where((wa >= 0) & (wb >= 0) & (wc >= 0), depth, torch.inf)
+            least, index = depth.min(1)
+            nearest.append(torch.where(least.isfinite(), index, -1))
+        found.append(torch.cat(nearest).view(size, size))
+    return torch.stack(found)
+
+
+def plain_skinning(flame: Flame, shape: Tensor, pose: Tensor) -> Tensor:
+    """Linear blend skinning person by person with one 4 x 4 matrix per joint."""
+    people = []
+    for one_shape, one_pose in zip(shape, pose, strict=True):
+        offsets = torch.nn.functional.pad(one_shape, (0, flame.n_expression)) @ flame.directions
+        shaped = flame.template + offsets.view(-1, 3)
+        joints = flame.joint_template + torch.einsum(
+            "k,kjc->jc", torch.nn.functional.pad(one_shape, (0, flame.n_expression)), flame.joint_directions
+        )
+        turns = [torch.linalg.matrix_exp(_cross_matrix(turn)) for turn in one_pose.view(5, 3)]
+        feature = torch.cat([(turn - torch.eye(3)).flatten() for turn in turns[1:]])
+        posed = shaped + (feature @ flame.pose_directions).view(-1, 3)
+        world: list[Tensor] = []
+        vertices = torch.zeros_like(posed)
+        for joint, parent in enumerate((-1, 0, 1, 1, 1)):
+            local = torch.eye(4)
+            local[:3, :3] = turns[joint]
+            local[:3, 3] = joints[joint] - (joints[parent] if parent >= 0 else 0)
+            world.append(local if parent < 0 else world[parent] @ local)
+            moved = (posed - joints[joint]) @ world[joint][:3, :3].T + world[joint][:3, 3]
+            vertices = vertices + flame.weights[:, joint : joint + 1] * moved
+        people.append(vertices)
+    return torch.stack(people)
+
+
+def _cross_matrix(vector: Tensor) -> Tensor:
+    x, y, z = vector
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+
+
+def _decoder(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+    flame = Flame(procedural_head())
+    shape, expression, pose = torch.randn(case.batch, 100), torch.zeros(case.batch, 50), torch.randn(case.batch, 15) / 5
+    try:
+        from smplx.lbs import lbs  # noqa: PLC0415  optional peer
+    except ImportError:
+        return lambda: flame(shape, expression, pose), "plain 4 x 4", lambda: plain_skinning(flame, shape, pose)
+    head = procedural_head()
+    directions = flame.directions.T.reshape(-1, 3, flame.directions.shape[0]).contiguous()
+    regressor, parents = torch.tensor(head.joint_regressor), torch.tensor([-1, 0, 1, 1, 1])
+    arguments = (flame.template[None], directions, flame.pose_directions, regressor, parents, flame.weights)
+    values = torch.cat([shape, expression], 1)
+    return lambda: flame(shape, expression, pose), "smplx", lambda: lbs(values, pose, *arguments)
+
+
+def _rasterizer(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+    points, faces = sphere(case.triangles)
+    backward = "backward" in case.piece
+    vertices = points.expand(case.batch, -1, -1).contiguous().requires_grad_(backward)
+
+    def run(backend: str) -> None:
+        fragments = rasterize(vertices, faces, (case.pixels, case.pixels), backend)
+        if backward:
+            (fragments.zbuf.sum() + fragments.bary.square().sum()).backward()
+
+    try:
+        import pytorch3d  # noqa: F401, PLC0415  optional peer
+    except ImportError:
+        return lambda: run("native"), "every pixel x triangle", lambda: plain_rasterize(points, faces, case.pixels)
+    return lambda: run("native"), "PyTorch3D", lambda: run("pytorch3d")
+
+
+def _shading(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+    albedo = torch.rand(case.batch, case.pixels, case.pixels, 3)
+    normals = torch.nn.functional.normalize(torch.randn_like(albedo), dim=-1)
+    light = torch.randn(case.batch, 9, 3)
+
+    def plain() -> Tensor:
+        x, y, z = normals.unbind(-1)
+        one = torch.ones_like(x)
+        functions = [0.282095 * one, 1.023327 * x, 1.023327 * y, 1.023327 * z, 0.858086 * x * y, 0.858086 * x * z,
+                     0.858086 * y * z, 0.429043 * (x * x - y * y), 0.247708 * (3 * z * z - 1)]  # fmt: skip
+        lit = torch.zeros_like(albedo)
+        for k, value in enumerate(functions):
+            lit = lit + value[..., None] * light[:, None, None, k]
+        return albedo * lit
+
+    return lambda: shade(albedo, normals, light), "sum over k", plain
+
+
+def _texture(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+    head = procedural_head()
+    flame, renderer = Flame(head), Renderer(head, case.pixels, case.pixels, 1)
+    out = flame(torch.zeros(case.batch, 100), torch.zeros(case.batch, 50), torch.zeros(case.batch, 15))
+    centred = out.vertices - out.landmarks.mean(1, keepdim=True)
+    camera = torch.tensor([[9.0, 0.0, 0.0]]).expand(case.batch, -1)
+    projected = orthographic_project(centred, camera)
+    photograph = torch.rand(case.batch, 3, case.pixels, case.pixels)
+    view = renderer.view(out.vertices, projected)
+    return (
+        lambda: renderer.extract(photograph, view),
+        "rasterizing the view",
+        lambda: renderer.view(out.vertices, projected),
+    )
+
+
+PIECES = {"decoder": _decoder, "rasterizer": _rasterizer, "rasterizer + backward": _rasterizer,
+          "shading": _shading, "texture": _texture}  # fmt: skip
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
+
+
+def measure(case: Case) -> dict[str, object]:
+    """Median seconds of ours and the peer, and how much memory our first call took."""
+    ours, peer_name, peer = PIECES[case.piece](case)
+    before = _peak_mib()
+    ours()
+    grown = _peak_mib() - before
+    times: tuple[list[float], list[float]] = ([], [])
+    peer()
+    began = time.perf_counter()
+    while len(times[0]) < 3 or (time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS):
+        for record, call in zip(times, (ours, peer), strict=True):
+            start = time.perf_counter()
+            call()
+            record.append(time.perf_counter() - start)
+    mine, theirs = map(statistics.median, times)
+    return {**case._asdict(), "ms": 1e3 * mine, "MiB": grown, "peer": peer_name, "peer ms": 1e3 * theirs,
+            "peer / ours": theirs / mine}  # fmt: skip
+
+
+def main() -> None:
+    """Every case in a fresh process, one Markdown table."""
+    parser = argparse.ArgumentParser(description="Time and memory of decoder, rasterizer, shading and texture.")
+    parser.add_argument("--case", type=int, help="measure only this one, print JSON")
+    chosen = parser.parse_args().case
+    if chosen is not None:
+        # The kernel is compiled, or read from its cache, before memory is looked at.
+        rasterize(*sphere(100), (8, 8))
+        print(json.dumps(measure(CASES[chosen])))
+        return
+    rows = []
+    for index in range(len(CASES)):
+        command = [sys.executable, __file__, "--case", str(index)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    table = pd.DataFrame(rows)
+    for column, digits in (("ms", 2), ("MiB", 1), ("peer ms", 1), ("peer / ours", 1)):
+        table[column] = table[column].map(f"{{:.{digits}f}}".format)
+    print(table.to_markdown(index=False, disable_numparse=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Landmarks as points on triangles, and the contour's slide along the cheek with the yaw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mfnet.head.model import N_CONTOUR_ROWS
+
+_SILHOUETTE_FROM = np.radians(26.0)
+_SAME_LEVEL_MM = 1.8
+_SOFTNESS_MM = 0.35
+_CHART_MM_PER_RADIAN = 60.0
+
+
+class Skin(NamedTuple):
+    """A head's surface unrolled about its vertical axis.
+
+    vertices [V, 3] millimetres, faces [F, 3], azimuth [V] radians from straight ahead (+ to the person's left, NaN
+    off the skin), level [V] millimetres of height, axis_z: where that axis stands.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    azimuth: np.ndarray
+    level: np.ndarray
+    axis_z: float
+
+
+def locate(
+    targets: np.ndarray, coordinates: np.ndarray, faces: np.ndarray, depth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangle and barycentrics of 2-D points on a flattened mesh; of several layers the one of greatest depth.
+
+    Args:
+        targets: [N, 2].
+        coordinates: [V, 2] with NaN off the chart.
+        faces: [F, 3].
+        depth: [V].
+
+    Returns:
+        [N] triangles and [N, 3] barycentrics.
+    """
+    usable = np.flatnonzero(np.isfinite(coordinates[faces]).all((1, 2)))
+    a, b, c = (coordinates[faces[usable, k]] for k in range(3))
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    spread = np.ptp(coordinates[faces[usable]], axis=1).max(1)
+    valid = (np.abs(area) > 1e-9) & (spread < 0.5 * np.ptp(coordinates[np.isfinite(coordinates).all(1)], axis=0).max())
+    usable, a, b, c, area = usable[valid], a[valid], b[valid], c[valid], area[valid]
+    face_index, barycentric = [], []
+    for p in targets:
+        weight_b = ((p - a)[:, 0] * (c - a)[:, 1] - (p - a)[:, 1] * (c - a)[:, 0]) / area
+        weight_c = ((b - a)[:, 0] * (p - a)[:, 1] - (b - a)[:, 1] * (p - a)[:, 0]) / area
+        weights = np.stack([1 - weight_b - weight_c, weight_b, weight_c], -1)
+        inside = np.flatnonzero(weights.min(1) >= -1e-6)
+        height = (depth[faces[usable[inside]]] * weights[inside]).sum(1)
+        best = inside[np.argmax(height)]
+        face_index.append(usable[best])
+        clipped = np.clip(weights[best], 0, 1)
+        barycentric.append(clipped / clipped.sum())
+    return np.array(face_index), np.array(barycentric)
+
+
+def at_vertices(indices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A landmark exactly on each given vertex: one of its triangles and a one-hot weight."""
+    face_index = np.array([np.flatnonzero((faces == vertex).any(1))[0] for vertex in indices])
+    return face_index, (faces[face_index] == np.asarray(indices)[:, None]).astype(float)
+
+
+def _slide(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray, yaw: float) -> np.ndarray:
+    """Azimuth [17] of each contour point: at rest on the jaw, on the far side pulled in to the silhouette."""
+    azimuths = rest_azimuth.copy()
+    side = np.sign(yaw)
+    on_skin = np.flatnonzero(np.isfinite(skin.azimuth))
+    for point in np.flatnonzero(side * rest_azimuth > _SILHOUETTE_FROM):
+        near = on_skin[np.abs(skin.level[on_skin] - rest_level[point]) < _SAME_LEVEL_MM]
+        angle = side * skin.azimuth[near]
+        near = near[(angle >= _SILHOUETTE_FROM) & (angle <= side * rest_azimuth[point] + 1e-6)]
+        turned_x = skin.vertices[near, 0] * np.cos(yaw) + skin.vertices[near, 2] * np.sin(yaw)
+        share = np.exp((side * turned_x - (side * turned_x).max()) / _SOFTNESS_MM)
+        azimuths[point] = side * (share * side * skin.azimuth[near]).sum() / share.sum()
+    return azimuths
+
+
+def contour_table(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray) -> dict[str, np.ndarray]:
+    """The contour landmarks for every degree of yaw from -39 to 39, in HeadModel's order of rows.
+
+    Args:
+        skin: of the mean head.
+        rest_azimuth, rest_level: [17] where the contour's points lie on a head that looks ahead.
+
+    Returns:
+        contour_landmark_faces [79, 17] and contour_landmark_barycentric [79, 17, 3].
+    """
+    chart = np.column_stack([skin.azimuth * _CHART_MM_PER_RADIAN, skin.level])
+    radius = np.linalg.norm(skin.vertices[:, [0, 2]] - [0, skin.axis_z], axis=1)
+    most = (N_CONTOUR_ROWS - 1) // 2
+    faces, weights = [], []
+    for degree in (*range(most + 1), *(-degree for degree in range(1, most + 1))):
+        azimuths = _slide(skin, rest_azimuth, rest_level, np.radians(degree))
+        targets = np.column_stack([azimuths * _CHART_MM_PER_RADIAN, rest_level])
+        row_faces, row_weights = locate(targets, chart, skin.faces, radius)
+        faces.append(row_faces)
+        weights.append(row_weights)
+    return {
+        "contour_landmark_faces": np.stack(faces),
+        "contour_landmark_barycentric": np.stack(weights).astype(np.float32),
+    }
