@@ -2,20 +2,21 @@
 
 `python benchmarks/renderer.py` prints one Markdown table. Peers are PyTorch3D's rasterizer and smplx's linear blend
 skinning where these packages are installed (neither is a dependency), else the plain tensor programs below: every
-pixel against every triangle, and one 4 x 4 matrix per joint and person. Each case runs in a process of its own; ours
-and the peer's calls alternate, and the median counts. Memory is what the process grew by at its peak.
+pixel against every triangle, and one 4 x 4 matrix per joint and person. Where none does the same work there is no
+ratio. Each case runs in a process of its own; ours and the peer's calls alternate, and the median counts. Memory is
+the peak of our call above what the process held before it (Linux only).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from mfnet.render.camera import orthographic_project
 from mfnet.render.shading import shade
 
 _AT_LEAST_SECONDS, _MOST_ROUNDS = 2.0, 15
-_MEBIBYTE = 1024
+_KIB_PER_MIB = 1024
 _PLAIN_CHUNK = 2**22
 
 
@@ -120,22 +121,32 @@ def _cross_matrix(vector: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
 
 
-def _decoder(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+class Contest(NamedTuple):
+    """Our call, and the peer's name and call where there is a peer."""
+
+    ours: Callable[[], object]
+    peer_name: str = "-"
+    peer: Callable[[], object] | None = None
+
+
+def _decoder(case: Case) -> Contest:
+    """Ours gives the landmarks as well."""
     flame = Flame(procedural_head())
     shape, expression, pose = torch.randn(case.batch, 100), torch.zeros(case.batch, 50), torch.randn(case.batch, 15) / 5
     try:
         from smplx.lbs import lbs  # noqa: PLC0415  optional peer
     except ImportError:
-        return lambda: flame(shape, expression, pose), "plain 4 x 4", lambda: plain_skinning(flame, shape, pose)
+        plain = lambda: plain_skinning(flame, shape, pose)  # noqa: E731
+        return Contest(lambda: flame(shape, expression, pose), "plain 4 x 4", plain)
     head = procedural_head()
     directions = flame.directions.T.reshape(-1, 3, flame.directions.shape[0]).contiguous()
     regressor, parents = torch.tensor(head.joint_regressor), torch.tensor([-1, 0, 1, 1, 1])
     arguments = (flame.template[None], directions, flame.pose_directions, regressor, parents, flame.weights)
     values = torch.cat([shape, expression], 1)
-    return lambda: flame(shape, expression, pose), "smplx", lambda: lbs(values, pose, *arguments)
+    return Contest(lambda: flame(shape, expression, pose), "smplx", lambda: lbs(values, pose, *arguments))
 
 
-def _rasterizer(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+def _rasterizer(case: Case) -> Contest:
     points, faces = sphere(case.triangles)
     backward = "backward" in case.piece
     vertices = points.expand(case.batch, -1, -1).contiguous().requires_grad_(backward)
@@ -148,11 +159,14 @@ def _rasterizer(case: Case) -> tuple[Callable[[], object], str, Callable[[], obj
     try:
         import pytorch3d  # noqa: F401, PLC0415  optional peer
     except ImportError:
-        return lambda: run("native"), "every pixel x triangle", lambda: plain_rasterize(points, faces, case.pixels)
-    return lambda: run("native"), "PyTorch3D", lambda: run("pytorch3d")
+        if backward:
+            return Contest(lambda: run("native"))
+        plain = lambda: plain_rasterize(vertices, faces, case.pixels)  # noqa: E731
+        return Contest(lambda: run("native"), "every pixel x triangle", plain)
+    return Contest(lambda: run("native"), "PyTorch3D", lambda: run("pytorch3d"))
 
 
-def _shading(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+def _shading(case: Case) -> Contest:
     albedo = torch.rand(case.batch, case.pixels, case.pixels, 3)
     normals = torch.nn.functional.normalize(torch.randn_like(albedo), dim=-1)
     light = torch.randn(case.batch, 9, 3)
@@ -167,10 +181,10 @@ def _shading(case: Case) -> tuple[Callable[[], object], str, Callable[[], object
             lit = lit + value[..., None] * light[:, None, None, k]
         return albedo * lit
 
-    return lambda: shade(albedo, normals, light), "sum over k", plain
+    return Contest(lambda: shade(albedo, normals, light), "sum over k", plain)
 
 
-def _texture(case: Case) -> tuple[Callable[[], object], str, Callable[[], object]]:
+def _texture(case: Case) -> Contest:
     head = procedural_head()
     flame, renderer = Flame(head), Renderer(head, case.pixels, case.pixels, 1)
     out = flame(torch.zeros(case.batch, 100), torch.zeros(case.batch, 50), torch.zeros(case.batch, 15))
@@ -179,38 +193,39 @@ def _texture(case: Case) -> tuple[Callable[[], object], str, Callable[[], object
     projected = orthographic_project(centred, camera)
     photograph = torch.rand(case.batch, 3, case.pixels, case.pixels)
     view = renderer.view(out.vertices, projected)
-    return (
-        lambda: renderer.extract(photograph, view),
-        "rasterizing the view",
-        lambda: renderer.view(out.vertices, projected),
-    )
+    return Contest(lambda: renderer.extract(photograph, view))
 
 
 PIECES = {"decoder": _decoder, "rasterizer": _rasterizer, "rasterizer + backward": _rasterizer,
           "shading": _shading, "texture": _texture}  # fmt: skip
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
+def _memory_mib(field: str) -> float:
+    """VmRSS, what the process holds, or VmHWM, the most it has held since the mark was last reset."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / _KIB_PER_MIB
 
 
 def measure(case: Case) -> dict[str, object]:
     """Median seconds of ours and the peer, and how much memory our first call took."""
-    ours, peer_name, peer = PIECES[case.piece](case)
-    before = _peak_mib()
-    ours()
-    grown = _peak_mib() - before
-    times: tuple[list[float], list[float]] = ([], [])
-    peer()
+    contest = PIECES[case.piece](case)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _memory_mib("VmRSS")
+    contest.ours()
+    grown = _memory_mib("VmHWM") - before
+    calls = [contest.ours, contest.peer] if contest.peer else [contest.ours]
+    times: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
     began = time.perf_counter()
     while len(times[0]) < 3 or (time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS):
-        for record, call in zip(times, (ours, peer), strict=True):
+        for record, call in zip(times, calls, strict=True):
             start = time.perf_counter()
             call()
             record.append(time.perf_counter() - start)
-    mine, theirs = map(statistics.median, times)
-    return {**case._asdict(), "ms": 1e3 * mine, "MiB": grown, "peer": peer_name, "peer ms": 1e3 * theirs,
-            "peer / ours": theirs / mine}  # fmt: skip
+    mine, *theirs = map(statistics.median, times)
+    ratio = {"peer ms": 1e3 * theirs[0], "peer / ours": theirs[0] / mine} if theirs else {}
+    return {**case._asdict(), "ms": 1e3 * mine, "MiB": grown, "peer": contest.peer_name, **ratio}
 
 
 def main() -> None:
@@ -230,7 +245,7 @@ def main() -> None:
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     table = pd.DataFrame(rows)
     for column, digits in (("ms", 2), ("MiB", 1), ("peer ms", 1), ("peer / ours", 1)):
-        table[column] = table[column].map(f"{{:.{digits}f}}".format)
+        table[column] = table[column].map(lambda value, digits=digits: "-" if pd.isna(value) else f"{value:.{digits}f}")
     print(table.to_markdown(index=False, disable_numparse=True))
 
 

@@ -7,12 +7,11 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mfnet.config import HeadParams, NetworkParams
+from mfnet.config import HeadParams, NetworkParams, Params
 from mfnet.errors import UserError
 from mfnet.head import Flame
 from mfnet.render.camera import orthographic_project
@@ -78,7 +77,9 @@ class CompactEncoder(nn.Sequential):
 def _encoder(params: NetworkParams) -> nn.Module:
     if params.encoder == "compact":
         return CompactEncoder(params.features)
-    encoder = getattr(torchvision.models, params.encoder)(weights=None)
+    from torchvision import models  # noqa: PLC0415  takes seconds, and the compact encoder does without
+
+    encoder = getattr(models, params.encoder)(weights=None)
     width = encoder.fc.in_features
     encoder.fc = nn.Identity()
     if params.weights is not None:
@@ -144,6 +145,13 @@ class MFNet(nn.Module):
             shape, expression, _SPREAD["jaw"] * jaw, _SPREAD["rotation"] * rotation, _SPREAD["camera"] * camera,
             albedo, light.unflatten(2, (9, 3)),
         )  # fmt: skip
+
+
+def load_network(folder: Path, params: Params, device: torch.device) -> MFNet:
+    """The trained network in a folder that the train stage wrote, in evaluation mode."""
+    network = MFNet(params.network.model_copy(update={"weights": None}), params.head)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.to(device).eval()
 
 
 def mean_parameters(people: int, views: int, head: HeadParams) -> Parameters:

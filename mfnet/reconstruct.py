@@ -17,13 +17,12 @@ from mfnet.config import Params
 from mfnet.data.crop import crop_around, cut, read_image
 from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
 from mfnet.errors import UserError
-from mfnet.evaluation.baselines import LandmarkFit
 from mfnet.head import Flame, HeadModel
-from mfnet.network import Parameters, decode
+from mfnet.landmark_fit import LandmarkFit
+from mfnet.network import Parameters, decode, load_network
 from mfnet.render import Renderer
 from mfnet.render.camera import Crop
 from mfnet.render.texture import diffuse, fuse_textures, mirror_unseen
-from mfnet.training import load_network
 
 _TEXTURE_SIZE = 512
 Photograph = np.ndarray | str | Path
@@ -126,16 +125,16 @@ class Reconstructor:
         config = json.loads((folder / "config.json").read_text())
         config.pop("variant")
         params = Params.model_validate(config)
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        place = _device(device)
         network = load_network(folder, params, place)
         head = HeadModel.load(folder / "head.npz")
         return Reconstructor(lambda pixels, landmarks: network(pixels), head, params, place)
 
     @staticmethod
-    def fitting(head: HeadModel, params: Params) -> Reconstructor:
+    def fitting(head: HeadModel, params: Params, device: str | None = None) -> Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
         fit = LandmarkFit(head, params.head)
-        return Reconstructor(lambda pixels, landmarks: fit(landmarks), head, params, torch.device("cpu"))
+        return Reconstructor(lambda pixels, landmarks: fit(landmarks), head, params, _device(device))
 
     @torch.no_grad()
     def predict(self, people: Sequence[Sequence[Square]]) -> Parameters:
@@ -212,6 +211,10 @@ class Reconstructor:
             uv_coordinates=self.head.uv_coordinates,
             uv_faces=self.head.uv_faces,
         )
+
+
+def _device(name: str | None) -> torch.device:
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _picture(image: Tensor) -> np.ndarray:

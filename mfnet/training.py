@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mfnet import losses as equations
@@ -296,10 +296,3 @@ def _write_model(partial: Path, target: Path, config: dict[str, Any], network: A
     (partial / _CHECKPOINT).unlink()
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
-
-
-def load_network(folder: Path, params: Params, device: torch.device) -> MFNet:
-    """The trained network in a folder that `train` wrote, in evaluation mode."""
-    network = MFNet(params.network.model_copy(update={"weights": None}), params.head)
-    network.load_state_dict(load_file(folder / "model.safetensors"))
-    return network.to(device).eval()

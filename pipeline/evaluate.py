@@ -9,7 +9,6 @@ from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
 from mfnet.errors import UserError
-from mfnet.evaluation.baselines import MeanHeadFit
 from mfnet.evaluation.benchmark import (
     Job,
     MeanHeadMethod,
@@ -23,12 +22,12 @@ from mfnet.evaluation.benchmark import (
     summarise,
 )  # fmt: skip
 from mfnet.evaluation.figures import write_heat_mesh
+from mfnet.evaluation.tables import BASELINES, LANDMARK_FIT, MEAN_HEAD
 from mfnet.head import load_head
+from mfnet.landmark_fit import MeanHeadFit
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
-
-MEAN_HEAD, LANDMARK_FIT = "mean_head", "landmark_fit"
 
 
 def stage(variant: str) -> None:
@@ -40,7 +39,7 @@ def stage(variant: str) -> None:
     params = load_params()
     root = params.data.facescape
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
-    judged = params.head.path if variant in (MEAN_HEAD, LANDMARK_FIT) else Path("models") / variant
+    judged = params.head.path if variant in BASELINES else Path("models") / variant
     with tracked("evaluate", logged, [judged, root], variant):
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant != MEAN_HEAD)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))

@@ -30,7 +30,7 @@ def stage() -> None:
         metrics = load_metrics(REPORTS / "metrics", [*variants, *BASELINES])
         merged = merged_metrics(metrics, variants)
         tables = build_tables(metrics, variants)
-        per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in (*variants, *BASELINES)}
+        per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in metrics}
         differences = difference_table(per_image, variants[0])
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
@@ -39,7 +39,7 @@ def stage() -> None:
             _draw(folder, variants, per_image)
         shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
         with whole_file(REPORTS / "index.html") as path:
-            path.write_text(build_page(tables, differences, shown, _facts(merged, variants[0]), NOTES))
+            path.write_text(build_page(tables, differences, variants[0], shown, _facts(merged, variants[0]), NOTES))
         with whole_file(REPORTS / "metrics.json") as path:
             path.write_text(json.dumps(merged, indent=1) + "\n")
         log_metrics(merged)
@@ -73,7 +73,8 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     figures.write_picture(folder / "cameras.png", camera_sheet(reconstructor.head))
     figures.curves(REPORTS / "curves", variants, folder / "curves.png")
     figures.error_by_bin(per_image, folder / "cd_by_bin.png")
-    figures.heat_sheet(REPORTS / "heat", [first, *BASELINES], folder / "heat.png")
+    compared = [name for name in (first, *BASELINES) if name in per_image]
+    figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
     (folder / "training.png").write_bytes(last.read_bytes())
 

@@ -17,9 +17,9 @@ from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem, read_obj
 from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
-from mfnet.evaluation.baselines import MeanHeadFit
 from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
+from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
 from mfnet.parallel import parallel_map, progress
 from mfnet.reconstruct import Reconstructor

@@ -24,6 +24,7 @@ figcaption, .scroll + p { color: #555; font-size: 13px } .scroll { overflow-x: a
 def build_page(
     tables: list[Table],
     differences: pd.DataFrame,
+    reference: str,
     figures: list[tuple[Path, str]],
     facts: dict[str, Any],
     notes: list[str],
@@ -32,7 +33,7 @@ def build_page(
 
     Args:
         tables: the paper's tables.
-        differences: of `mfnet.evaluation.uncertainty.difference_table`.
+        differences, reference: of `mfnet.evaluation.uncertainty.difference_table`.
         figures: picture files and their captions.
         facts: what is measured in one number, name -> text.
         notes: paragraphs below the title.
@@ -43,7 +44,7 @@ def build_page(
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     parts.append(f"<h2>At a glance</h2><table>{rows}</table>")
     parts += [_table(table) for table in tables]
-    parts.append(_differences(differences))
+    parts.append(_differences(differences, reference))
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
     return "\n".join([*parts, "</body></html>"]) + "\n"
@@ -65,16 +66,16 @@ def _table(table: Table) -> str:
     return f"{caption}<div class='scroll'><table><tr>{head}</tr>{''.join(body)}</table></div>{note}"
 
 
-def _differences(differences: pd.DataFrame) -> str:
+def _differences(differences: pd.DataFrame, reference: str) -> str:
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in differences.columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
         for row in differences.itertuples(index=False)
     )
     note = (
-        "<p>CD minus MFNet's over the same images, mm, with the 95% bootstrap interval over people. A method without "
-        "three views is compared, from its one, with MFNet's three. One training per method: how two seeds differ is "
-        "not in these intervals.</p>"
+        f"<p>CD minus that of {html.escape(reference)} over the same images, mm, with the 95% interval and the number "
+        "of people it rests on. A method without three views is compared, from its one, with the reference's three. "
+        "One training per method: how two seeds differ is not in these intervals.</p>"
     )
     table = f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>"
     return f"<h2>What the differences are worth</h2>{table}{note}"

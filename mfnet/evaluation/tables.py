@@ -18,7 +18,7 @@ METRICS = ("cd_mm", "mne_rad", "completeness")
 _HEADINGS = {"cd_mm": "CD", "mne_rad": "MNE", "completeness": "CR"}
 _SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
 _DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
-BASELINES = ("mean_head", "landmark_fit")
+MEAN_HEAD, LANDMARK_FIT = BASELINES = ("mean_head", "landmark_fit")
 PUBLISHED, MEASURED = "published, real data", "measured here"
 _LABELS = {"full": "MFNet", "mean_head": "mean head", "landmark_fit": "landmark fit"} | {
     f"no_{name}": f"- {name}" for name in ("multiop", "singlelmk", "eye", "lip", "reg")

@@ -28,14 +28,17 @@ _TEETH = slice(17039, 21451)
 # Of each eyeball the white comes first, 770 vertices, then the iris.
 _EYES = {"left": slice(21451, 23021), "right": slice(23021, 24591)}
 _N_WHITE = 770
+_EYE_JOINTS = {"left": 3, "right": 4}
 # FLAME's eyes, so that both heads stand in the same place (metres).
 _EYES_MIDDLE = np.array([0.0, 0.0214, 0.0255])
 _METRES = 0.01
 _LID_RIM_M = 0.0006
 # How strongly an expression is usually played, as a standard deviation of its weight in [0, 1].
 _EXPRESSION_STRENGTH = 0.25
-# Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. The person's halves are mirror
-# images about u = 0.5, as the fused texture's mirrored half needs.
+_JAW_OPEN, _LIPS_SHUT = "jawOpen", "mouthClose"
+_EAR_BAND_M = 0.03
+# Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. What is seen of the person's
+# halves are mirror images about u = 0.5, as the fused texture's mirrored half needs.
 _CHARTS = {
     "M_Face": (0.2, 0.4, 0.6, 0.6), "M_BackHead": (0.3, 0.0, 0.4, 0.4),
     "M_ScleraLeft": (0.82, 0.22, 0.17, 0.17), "M_IrisLeft": (0.82, 0.02, 0.17, 0.17),
@@ -62,9 +65,11 @@ class _Topology(NamedTuple):
 def load_ict(folder: str | Path) -> HeadModel:
     """A checkout of ICT-FaceKit as a HeadModel.
 
-    Its identity and expression shapes are rotated into orthogonal directions by decreasing variance, 100 and 53 of
-    them, the rest of FLAME's 300 and 100 being zero; the span is that of the OBJs. Jaw joint, skinning weights and
-    jaw correctives are fitted to jawOpen. FaceKit has no skin, so it is painted as the procedural head's is.
+    Its identity and expression shapes are rotated into orthogonal directions by decreasing variance, 100 and 52 of
+    them, the rest of FLAME's 300 and 100 being zero. jawOpen is not an expression here but what the jaw's turn does:
+    jaw joint, skinning weights and jaw correctives are fitted to it. mouthClose, which FaceKit adds to jawOpen to shut
+    the lips over an open jaw, is taken together with it; alone it would push the lips through each other. FaceKit
+    has no skin, so it is painted as the procedural head's is.
 
     Args:
         folder: the checkout, or its FaceXModel folder.
@@ -86,6 +91,9 @@ def load_ict(folder: str | Path) -> HeadModel:
     neutral = metres(neutral_path)
     identities = [metres(folder / f"identity{index:03d}.obj") - neutral for index in range(_N_IDENTITIES)]
     expressions = {name: metres(folder / f"{name}.obj") - neutral for name in names}
+    jaw_open = expressions.pop(_JAW_OPEN)
+    if _LIPS_SHUT in expressions:
+        expressions[_LIPS_SHUT] = expressions[_LIPS_SHUT] + jaw_open
 
     kept = np.r_[_FACE, _BACK, _EYES["left"], _EYES["right"]]
     topology = _topology(neutral_path, kept)
@@ -94,14 +102,14 @@ def load_ict(folder: str | Path) -> HeadModel:
     eyes = {side: place[eye] for side, eye in _EYES.items()}
     landmarks = place[list(_LANDMARKS)]
     template = neutral[kept]
-    teeth = neutral[_TEETH], expressions["jawOpen"][_TEETH]
+    teeth = neutral[_TEETH], jaw_open[_TEETH]
     regions = _regions(template, place, eyes)
     return HeadModel(
         template=template.astype(np.float32),
         faces=topology.faces,
         shape_directions=_directions(identities, kept, 1.0, N_SHAPE),
         expression_directions=_directions(list(expressions.values()), kept, _EXPRESSION_STRENGTH, N_EXPRESSION),
-        **rig(template, expressions["jawOpen"][kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
+        **rig(template, jaw_open[kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
         **_landmark_tables(template, topology.faces, landmarks, eyes),
         uv_coordinates=topology.uv_coordinates.astype(np.float32),
         uv_faces=topology.uv_faces,
@@ -115,12 +123,12 @@ def _expression_names(path: Path) -> list[str]:
         raise UserError(f"convert ict: no file at {path}; expected a checkout of ICT-FaceKit")
     try:
         names = json.loads(path.read_text())["expressions"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: no list 'expressions' ({error}); expected ICT-FaceKit's vertex_indices.json"
         ) from error
-    if "jawOpen" not in names:
-        raise UserError(f"{path}: 'expressions' lacks jawOpen; expected ICT-FaceKit's 53 names")
+    if _JAW_OPEN not in names:
+        raise UserError(f"{path}: 'expressions' lacks {_JAW_OPEN}; expected ICT-FaceKit's 53 names")
     return list(names)
 
 
@@ -128,7 +136,7 @@ def _vertices(path: Path) -> np.ndarray:
     """Only the vertices of an OBJ, [26719, 3] in its own unit."""
     if not path.is_file():
         raise UserError(f"convert ict: no file at {path}; expected a checkout of ICT-FaceKit")
-    data = path.read_bytes()
+    data = b"\n" + path.read_bytes()
     start = data.find(b"\nv ") + 1
     try:
         table = pd.read_csv(io.BytesIO(data[start:]), sep=" ", header=None, nrows=_N_VERTICES, usecols=[0, 1, 2, 3])
@@ -155,6 +163,8 @@ def _topology(path: Path, kept: np.ndarray) -> _Topology:
             chart = words[0]
         elif kind == "f" and chart in _CHARTS:
             corners = [[int(number) - 1 for number in word.split("/")[:2]] for word in words]
+            if min(map(len, corners)) < 2:
+                raise UserError(f"{path}: the face '{line}' has no texture coordinates; expected ICT-FaceKit's mesh")
             vertices = [place[corner[0]] for corner in corners]
             if min(vertices) < 0:
                 continue
@@ -163,6 +173,8 @@ def _topology(path: Path, kept: np.ndarray) -> _Topology:
             for second in range(1, len(corners) - 1):
                 faces.append([vertices[k] for k in (0, second, second + 1)])
                 uv_faces.append([corners[k][1] for k in (0, second, second + 1)])
+    if not faces:
+        raise UserError(f"{path}: no face of the materials {', '.join(_CHARTS)}; expected ICT-FaceKit's mesh")
     used, index = np.unique(np.array(uv_faces), return_inverse=True)
     return _Topology(np.array(faces), index.reshape(-1, 3), np.stack([packed[k] for k in used]))
 
@@ -205,15 +217,27 @@ def _landmark_tables(
     }
 
 
+def _skull_points(template: np.ndarray, eyes: dict[str, np.ndarray]) -> np.ndarray:
+    """Where any head is widest at the height of the eyes (both ears), highest and furthest back, [4, 3]."""
+    level = template[np.concatenate(list(eyes.values())), 1].mean()
+    beside = np.flatnonzero(np.abs(template[:, 1] - level) < _EAR_BAND_M)
+    ears = beside[[template[beside, 0].argmax(), template[beside, 0].argmin()]]
+    above = np.flatnonzero(template[:, 1] > level)
+    return template[[*ears, template[:, 1].argmax(), above[template[above, 2].argmin()]]]
+
+
 def _skin_colour(
     template: np.ndarray, topology: _Topology, landmarks: np.ndarray, eyes: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Albedo by the procedural head's brush, each texel taken to its place there by the 68 landmarks."""
+    """Albedo by the procedural head's brush, each texel taken to its place there by landmarks, ears and skull."""
     other = procedural_head(0)
     first = np.concatenate([other.contour_landmark_faces[0], other.static_landmark_faces])
     weights = np.concatenate([other.contour_landmark_barycentric[0], other.static_landmark_barycentric])
-    targets = 1000 * (other.template[other.faces[first]] * weights[..., None]).sum(1)
-    carry = RBFInterpolator(template[landmarks], targets, kernel="thin_plate_spline", smoothing=1e-6, degree=1)
+    there = (other.template[other.faces[first]] * weights[..., None]).sum(1)
+    here = np.concatenate([template[landmarks], _skull_points(template, eyes)])
+    other_eyes = {name: np.flatnonzero(other.skinning_weights[:, joint] == 1) for name, joint in _EYE_JOINTS.items()}
+    there = 1000 * np.concatenate([there, _skull_points(other.template, other_eyes)])
+    carry = RBFInterpolator(here, there, kernel="thin_plate_spline", smoothing=1e-6, degree=1)
 
     arrays = (topology.faces, topology.uv_coordinates, topology.uv_faces)
     positions = texel_positions(template, *arrays)

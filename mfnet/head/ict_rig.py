@@ -44,7 +44,7 @@ def rig(
 
     Returns:
         joint_regressor [5, V], skinning_weights [V, 5] and pose_directions [V, 3, 36], such that turning the jaw by
-        the hinge's angle gives jawOpen wherever the neck's base does not hold the vertex back.
+        the hinge's angle gives jawOpen.
     """
     hinge = _fit_hinge(*teeth)
     skin = np.ones(len(template), bool)

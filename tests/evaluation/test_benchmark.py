@@ -13,12 +13,12 @@ from mfnet.config import HeadParams, SynthesizeParams
 from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
-from mfnet.evaluation.baselines import LandmarkFit, MeanHeadFit
 from mfnet.evaluation.benchmark import MeanHeadMethod, Photographs, heat_mesh, plan, run, summarise, triple_views
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.figures import read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
+from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
 from mfnet.network import decode, mean_parameters
 from mfnet.render.camera import Crop
 from mfnet.synthesis.facescape_tree import synthesize_facescape

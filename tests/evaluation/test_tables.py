@@ -48,10 +48,10 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     tables = build_tables(ALL, list(VARIANTS))
     for table in tables:
         assert to_markdown(table).count("\n| ") == len(table.rows) + 1
-    differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30], no difference"]})
-    page = build_page(tables, differences, [], {"fact": "1 < 2"}, ["note"])
+    differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30] of 40, undecided"]})
+    page = build_page(tables, differences, "full", [], {"fact": "1 < 2"}, ["note"])
     assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2
-    assert "no difference" in page
+    assert "undecided" in page
     assert "http" not in page
     assert "1 &lt; 2" in page
 

@@ -1,58 +1,64 @@
 import numpy as np
 import pandas as pd
+import pytest
 from scipy import stats
 
-from mfnet.evaluation.uncertainty import bootstrap_mean, difference_table, paired_difference
+from mfnet.evaluation.uncertainty import difference_table, mean_over_people, paired_difference
 
 
 def test_interval_of_independent_values_is_students(rng: np.random.Generator) -> None:
-    values = rng.normal(3, 1, 400)
-    interval = bootstrap_mean(values, np.arange(400))
-    half = stats.t.ppf(0.975, 399) * values.std(ddof=1) / 20
-    assert interval.mean == values.mean()
-    np.testing.assert_allclose([interval.low, interval.high], [values.mean() - half, values.mean() + half], atol=0.02)
+    values = rng.normal(3, 1, 12)
+    interval = mean_over_people(values, np.arange(12))
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    np.testing.assert_allclose(interval[:3], [values.mean(), expected.low, expected.high])
 
 
-def test_images_of_one_person_do_not_count_as_many(rng: np.random.Generator) -> None:
-    people = np.repeat(np.arange(8), 50)
-    values = rng.normal(size=8)[people] + 0.01 * rng.normal(size=400)
-    by_person, by_image = bootstrap_mean(values, people), bootstrap_mean(values, np.arange(400))
-    assert by_person.high - by_person.low > 4 * (by_image.high - by_image.low)
-    assert (by_person.n_items, by_person.n_people) == (400, 8)
+@pytest.mark.parametrize("n_people", [4, 20])
+def test_one_true_zero_in_twenty_is_called_a_difference(rng: np.random.Generator, n_people: int) -> None:
+    people = np.repeat(np.arange(n_people), 6)
+    trials = [
+        mean_over_people(rng.normal(size=n_people)[people] + 0.3 * rng.normal(size=len(people)), people).excludes_zero
+        for _ in range(2000)
+    ]
+    assert 0.03 < np.mean(trials) < 0.07
 
 
-def test_failed_items_are_left_out_of_mean_and_count() -> None:
-    interval = bootstrap_mean(np.array([1.0, np.nan, 3.0]), np.array(["a", "a", "b"]))
+def test_failed_items_are_left_out_and_one_person_has_no_interval() -> None:
+    interval = mean_over_people(np.array([1.0, np.nan, 3.0]), np.array(["a", "a", "b"]))
     assert (interval.mean, interval.n_items, interval.n_people) == (2.0, 2, 2)
-    assert np.isnan(bootstrap_mean(np.array([np.nan]), np.array(["a"])).mean)
+    alone = mean_over_people(np.array([1.0, 2.0]), np.array(["a", "a"]))
+    assert np.isnan(alone.low)
+    assert not alone.excludes_zero
+    assert np.isnan(mean_over_people(np.array([np.nan]), np.array(["a"])).mean)
 
 
-def scores(offset: float, noise: np.ndarray, settings: tuple[str, ...]) -> pd.DataFrame:
-    """Twenty images of ten people per setting."""
+def scores(noise: np.ndarray, **offsets: float) -> pd.DataFrame:
+    """Twenty images of ten people in each named setting, with that setting's offset of CD."""
     tables = [
         pd.DataFrame({"setting": setting, "stem": [f"{k:02d}" for k in range(20)], "person": np.arange(20) // 2,
                       "cd_mm": 4 + offset + noise})
-        for setting in settings
+        for setting, offset in offsets.items()
     ]  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
 
 def test_pairing_takes_out_what_the_images_share(rng: np.random.Generator) -> None:
-    shared, settings = rng.normal(0, 2, 20), ("wild", "three_view", "single_view")
-    full, worse = scores(0, shared, settings), scores(0.3, shared + 0.05 * rng.normal(size=20), settings)
-    interval = paired_difference(worse[worse["setting"] == "wild"], full[full["setting"] == "wild"])
+    shared = rng.normal(0, 2, 20)
+    interval = paired_difference(scores(shared + 0.05 * rng.normal(size=20), wild=0.3), scores(shared, wild=0))
     assert interval.excludes_zero
     assert abs(interval.mean - 0.3) < 0.05
 
 
-def test_table_says_when_a_difference_is_none(rng: np.random.Generator) -> None:
-    shared, settings = rng.normal(0, 2, 20), ("wild", "three_view", "single_view")
+def test_table_compares_like_settings_and_says_when_a_difference_is_undecided(rng: np.random.Generator) -> None:
+    shared = rng.normal(0, 2, 20)
     per_image = {
-        "full": scores(0, shared, settings),
-        "no_eye": scores(0, shared + rng.normal(0, 1, 20), settings),
-        "mean_head": scores(1, shared, ("wild", "single_view")),
+        "full": scores(shared, wild=0, three_view=0.1, single_view=0.7),
+        "no_eye": scores(shared + rng.normal(0, 1, 20), wild=0, three_view=0.1, single_view=0.7),
+        "no_lip": scores(shared, wild=1, three_view=2, single_view=3),
+        "mean_head": scores(shared, wild=2, single_view=1),
     }
     table = difference_table(per_image, "full").set_index("method")
-    assert table.index.tolist() == ["no_eye", "mean_head"]
-    assert table.loc["no_eye", "wild"].endswith("no difference")
-    assert table.loc["mean_head", "lab, three views"] == "+1.00 [1.00, 1.00]"
+    assert table.index.tolist() == ["no_eye", "no_lip", "mean_head"]
+    assert table.loc["no_eye", "wild"].endswith("of 10, undecided")
+    assert [cell.split()[0] for cell in table.loc["no_lip"]] == ["+1.00", "+1.90", "+2.30"]
+    assert [cell.split()[0] for cell in table.loc["mean_head"]] == ["+2.00", "+0.90", "+0.30"]

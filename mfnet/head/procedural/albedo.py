@@ -34,7 +34,7 @@ class Canvas(NamedTuple):
 def texel_positions(
     vertices: np.ndarray, faces: np.ndarray, uv_coordinates: np.ndarray, uv_faces: np.ndarray
 ) -> np.ndarray:
-    """The surface point that each texel shows, [R, R, 3] in the vertices' unit (interpolated between charts)."""
+    """The surface point that each texel shows, [R, R, 3]; interpolated between the charts, 0 beyond all of them."""
     corner_uv, corner_vertex = uv_faces.reshape(-1), faces.reshape(-1)
     used, first = np.unique(corner_uv, return_index=True)
     centre = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
