@@ -215,15 +215,14 @@ def measure(case: Case) -> dict[str, object]:
     grown = _memory_mib("VmHWM") - before
     calls = [contest.ours, contest.peer] if contest.peer else [contest.ours]
     times: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        call()
     began = time.perf_counter()
-    while len(times[0]) < 3 or (time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS):
+    while not times[0] or (time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS):
         for record, call in zip(times, calls, strict=True):
             start = time.perf_counter()
             call()
             record.append(time.perf_counter() - start)
-    mine, *theirs = map(statistics.median, times)
+    # The first round warms up, unless it took so long that it is the only one.
+    mine, *theirs = (statistics.median(record[1:] or record) for record in times)
     ratio = {"peer ms": 1e3 * theirs[0], "peer / ours": theirs[0] / mine} if theirs else {}
     return {**case._asdict(), "ms": 1e3 * mine, "MiB": grown, "peer": contest.peer_name, **ratio}
 

@@ -147,7 +147,7 @@ class Reconstructor:
         """Crop an RGB uint8 image around its landmarks [68, 2]."""
         crop = crop_around(landmarks, self.params.data.crop_scale)
         pixels = cut(image, crop, self.params.data.image_size)
-        placed = crop.to_square(torch.as_tensor(landmarks, dtype=torch.float64)).float()
+        placed = crop.to_square(torch.tensor(landmarks, dtype=torch.float64)).float()
         return Square(crop, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, placed)
 
     def __call__(
