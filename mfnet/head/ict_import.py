@@ -96,14 +96,13 @@ def load_ict(folder: str | Path) -> HeadModel:
         expressions[_LIPS_SHUT] = expressions[_LIPS_SHUT] + jaw_open
 
     kept = np.r_[_FACE, _BACK, _EYES["left"], _EYES["right"]]
-    topology = _topology(neutral_path, kept)
     place = np.full(_N_VERTICES, -1)
     place[kept] = np.arange(len(kept))
+    topology = _topology(neutral_path, place)
     eyes = {side: place[eye] for side, eye in _EYES.items()}
     landmarks = place[list(_LANDMARKS)]
     template = neutral[kept]
     teeth = neutral[_TEETH], jaw_open[_TEETH]
-    regions = _regions(template, place, eyes)
     return HeadModel(
         template=template.astype(np.float32),
         faces=topology.faces,
@@ -114,7 +113,7 @@ def load_ict(folder: str | Path) -> HeadModel:
         uv_coordinates=topology.uv_coordinates.astype(np.float32),
         uv_faces=topology.uv_faces,
         **_skin_colour(template, topology, landmarks, eyes),
-        regions=regions,
+        regions=_regions(template, place, eyes),
     )
 
 
@@ -149,10 +148,11 @@ def _vertices(path: Path) -> np.ndarray:
     return vertices
 
 
-def _topology(path: Path, kept: np.ndarray) -> _Topology:
-    """The neutral OBJ's quads as triangles among the kept vertices, with its texture tiles packed into one square."""
-    place = np.full(_N_VERTICES, -1)
-    place[kept] = np.arange(len(kept))
+def _topology(path: Path, place: np.ndarray) -> _Topology:
+    """The neutral OBJ's quads as triangles of kept vertices, with its texture tiles packed into one square.
+
+    place [26719]: each vertex's new number, -1 where it is left out.
+    """
     tile_uv, faces, uv_faces, chart = [], [], [], ""
     packed: dict[int, np.ndarray] = {}
     for line in path.read_text().splitlines():

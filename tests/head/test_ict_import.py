@@ -15,7 +15,7 @@ from mfnet.head.ict_import import _LANDMARKS, load_ict
 from mfnet.head.ict_rig import affine_weights, fit_sphere
 
 HINGE, ANGLE = np.array([0.0, -1.0, 2.0]), 0.3
-# x, y of the 68 landmarks on the made-up head's front, centimetres, row by row of a 0.5 cm lattice.
+# x, y of the 68 landmarks on the made-up head's front, centimetres: a wide V of 17, then rows of thirteen.
 PLACES = [(0.8 * (k - 8), -7.0 + abs(k - 8) * 0.9) for k in range(17)] + [
     (-5.0 + 10.0 * (k % 13) / 12, 5.0 - 2.0 * (k // 13)) for k in range(51)
 ]
