@@ -11,18 +11,19 @@ repro: $(READY)
 	@echo "open reports/index.html; compare runs with: mlflow ui --backend-store-uri sqlite:///mlflow.db"
 
 test: $(READY)
-	python -m pytest -n 2 --dist loadfile tests
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 check: $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
 
+# Compiled once here: where bytecode may not be written (containers), every stage would compile its imports again.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $(READY)
 

@@ -1,0 +1,34 @@
+"""What runs again after a change, and that it gives the same again, at the smallest size."""
+
+import json
+
+import pytest
+from scratch_clone import Clone, ran
+
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
+
+
+def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clone: Clone) -> None:
+    before = (clone.folder / "params.yaml").read_text()
+    clone.change({"data": {"image_size": 136}})
+    done = clone.run("dvc", "repro", "flow")
+    (clone.folder / "params.yaml").write_text(before)
+    assert ran(done) == ["preprocess", "flow"]
+    changed = set(json.loads(clone.run("dvc", "status", "--json").stdout))
+    assert {"train@full", "train@no_eye", "evaluate@full", "report"} & changed >= {"train@full", "train@no_eye"}
+
+
+def test_other_photographs_are_noticed_and_the_same_seed_gives_the_first_ones_again(clone: Clone) -> None:
+    """Photographs and scores to the byte; that training repeats itself too, the test of the losses shows."""
+    first = clone.outputs()
+    before = (clone.folder / "params.yaml").read_text()
+    clone.change({"synthesize": {"relief_mm": 0.9}})
+    done = clone.run("dvc", "repro", "index")
+    (clone.folder / "params.yaml").write_text(before)
+    assert ran(done) == ["synthesize", "index"]
+    assert clone.outputs()["synthesize"] != first["synthesize"]
+    done = clone.run("dvc", "repro", "--force", "--single-item", "synthesize", "evaluate@full")
+    assert ran(done) == ["synthesize", "evaluate@full"]
+    again = clone.outputs()
+    assert again["synthesize"] == first["synthesize"]
+    assert again["evaluate@full"] == first["evaluate@full"]

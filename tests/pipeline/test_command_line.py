@@ -1,0 +1,80 @@
+"""The stages' errors and the command line on a pipeline that has run, in the test's own process."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scratch_clone import Clone
+
+from mfnet import cli
+from pipeline.stage import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
+
+
+@pytest.mark.parametrize(
+    ("command", "sections", "message"),
+    [
+        ("index", {"loss": {"eyes": 1}}, "loss.eyes: unknown key"),
+        ("index", {"train": {"steps": 0}}, "train.steps: "),
+        ("index", {"data": {"multipie": "nowhere"}}, "data.multipie: no folder nowhere"),
+        ("evaluate mean_head", {"data": {"facescape": "nowhere"}}, "data.facescape: nowhere has no folder data/"),
+        ("flow", {"flow": {"estimator": "raft"}}, "flow.estimator: 'raft' is neither"),
+        ("evaluate no_lip", {}, "models/no_lip/config.json is missing"),
+    ],
+)
+def test_what_is_wrong_outside_ends_in_one_line(
+    clone: Clone,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    sections: dict,
+    message: str,  # type: ignore[type-arg]
+) -> None:
+    before = (clone.folder / "params.yaml").read_text()
+    outputs = _outputs(clone.folder)
+    clone.change(sections)
+    monkeypatch.chdir(clone.folder)
+    stage, *arguments = command.split()
+    monkeypatch.setattr(sys, "argv", [stage, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main(importlib.import_module(f"pipeline.{stage}").stage)
+    (clone.folder / "params.yaml").write_text(before)
+    assert str(stopped.value).startswith("error: ")
+    assert message in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+    assert _outputs(clone.folder) == outputs
+
+
+def _outputs(folder: Path) -> dict[Path, int]:
+    """Everything that a later stage could read, with its time; what is half-made is named as such."""
+    found = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in found if not any(".partial" in part for part in path.parts)}
+
+
+def test_command_line_reconstructs_and_scores_a_trained_model(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(clone.folder)
+    root = Path("data/raw/multipie/session01/multiview/001/01")
+    photographs = [str(next((root / camera).glob("*.png"))) for camera in ("05_1", "13_0", "04_1")]
+    given = ["--landmarks", "data/raw/multipie/landmarks.parquet"]
+    shapes = []
+    for name, extra in (("network", []), ("fit", ["--fit"])):
+        cli.main(["reconstruct", *photographs, *given, *extra, "--out", str(tmp_path / name)])
+        for file in ("mesh.obj", "mesh.glb", "texture.png", "confidence.png", "overlay.png", "parameters.json"):
+            assert (tmp_path / name / file).stat().st_size > 100
+        shapes.append(json.loads((tmp_path / name / "parameters.json").read_text())["shape"])
+    # Four steps of training leave the network at the mean head; the fit has found a person.
+    network, fit = (sum(value**2 for value in shape) for shape in shapes)
+    assert network < 1 < fit
+    cli.main(["evaluate", "--out", str(tmp_path / "scores.csv")])
+    assert "three_view" in capsys.readouterr().out
+    assert set(pd.read_csv(tmp_path / "scores.csv")["setting"]) == {"wild", "three_view", "single_view"}
+    cli.main(["doctor"])
+    assert "head.path: data/raw/head.npz found" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reconstruct", "nothing.png"])
+    assert str(stopped.value).startswith("error: reconstruct: nothing.png is not a readable image")

@@ -1,0 +1,74 @@
+"""`dvc repro` and the Prefect flow around it, at the smallest size."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from scratch_clone import Clone, ran
+
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
+
+
+def test_reports_are_made(clone: Clone) -> None:
+    metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
+    assert list(metrics) == ["full", "no_eye", "baselines"]
+    assert metrics["full"]["wild"]["60-90"]["n"] == 1
+    assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
+    assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
+    assert set(metrics["baselines"]["landmark_fit"]["lab"]) == {"three_view", "single_view"}
+    assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
+        "no_eye", "mean_head", "landmark_fit"}  # fmt: skip
+    page = (clone.folder / "reports/index.html").read_text()
+    assert page.count("data:image/png;base64") == 7
+    assert "src='http" not in page
+    for table in (1, 2, 3):
+        assert "published" in (clone.folder / f"reports/tables/{table}.md").read_text()
+        assert len(pd.read_csv(clone.folder / f"reports/tables/{table}.csv")) > 5
+
+
+def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
+    code = (
+        "import mlflow, json; from mlflow.tracking import MlflowClient as C;"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db'); c = C(); e = c.get_experiment_by_name('mfnet').experiment_id;"
+        "print(json.dumps([dict(r.data.tags, name=r.info.run_name, id=r.info.run_id, status=r.info.status,"
+        " params=r.data.params, metrics=r.data.metrics) for r in c.search_runs([e])]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=clone.folder, capture_output=True, text=True, check=True)
+    runs = json.loads(found.stdout.splitlines()[-1])
+    by_name = {run["name"]: run for run in runs}
+    assert {run["status"] for run in runs} == {"FINISHED"}
+    stages = {"synthesize", "index", "preprocess", "flow", "train@full", "train@no_eye", "evaluate@full",
+              "evaluate@no_eye", "evaluate@mean_head", "evaluate@landmark_fit", "report"}  # fmt: skip
+    assert stages | {"pipeline"} == set(by_name)
+    parent = by_name["pipeline"]["id"]
+    assert all(by_name[name]["mlflow.parentRunId"] == parent for name in stages)
+    trained = by_name["train@no_eye"]
+    assert trained["params"]["loss.eye"] == "0.0"
+    assert "loss_singlelmk" in trained["metrics"]
+    assert trained["input.data/faces"].endswith(".dir")
+    assert len(trained["git_commit"]) == 40
+
+
+def test_nothing_runs_twice(clone: Clone) -> None:
+    done = clone.run("dvc", "repro")
+    assert done.returncode == 0
+    assert ran(done) == []
+
+
+def test_a_stage_that_fails_stops_dvc_with_one_line_and_without_a_traceback(clone: Clone) -> None:
+    before = (clone.folder / "params.yaml").read_text()
+    clone.change({"data": {"multipie": "data/raw/facescape"}})
+    done = clone.run("pipeline.index")
+    (clone.folder / "params.yaml").write_text(before)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: data.multipie: ")]
+    assert "Traceback" not in done.stderr
+
+
+def test_prefect_flow_looks_for_photographs_and_nests_its_stages(clone: Clone) -> None:
+    done = clone.run("pipeline.flows", "index")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ran(done) == ["index"]
+    assert "mfnet-retrain" in done.stderr + done.stdout
