@@ -4,7 +4,7 @@
 skinning where these packages are installed (neither is a dependency), else the plain tensor programs below: every
 pixel against every triangle, and one 4 x 4 matrix per joint and person. Where none does the same work there is no
 ratio. Each case runs in a process of its own; ours and the peer's calls alternate, and the median counts. Memory is
-the peak of our call above what the process held before it (Linux only).
+the peak of a first call above what the process held before it (Linux only).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,9 @@ _KIB_PER_MIB = 1024
 _PLAIN_CHUNK = 2**22
 
 
+HEAD_TRIANGLES = len(procedural_head().faces)
+
+
 class Case(NamedTuple):
     """A piece at one size."""
 
@@ -44,13 +47,13 @@ class Case(NamedTuple):
 
 
 CASES = [
-    *(Case("decoder", batch, 10000, 0) for batch in (1, 16, 64)),
+    *(Case("decoder", batch, HEAD_TRIANGLES, 0) for batch in (1, 16, 64)),
     *(Case("rasterizer", batch, 22000, 224) for batch in (1, 4)),
     *(Case("rasterizer", 1, triangles, 224) for triangles in (5500, 88000)),
     *(Case("rasterizer", 1, 22000, pixels) for pixels in (112, 448)),
     *(Case("rasterizer + backward", 1, 22000, pixels) for pixels in (224, 448)),
-    *(Case("shading", batch, 10000, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
-    *(Case("texture", batch, 10000, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
+    *(Case("shading", batch, 0, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
+    *(Case("texture", batch, HEAD_TRIANGLES, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
 ]
 
 
@@ -151,19 +154,28 @@ def _rasterizer(case: Case) -> Contest:
     backward = "backward" in case.piece
     vertices = points.expand(case.batch, -1, -1).contiguous().requires_grad_(backward)
 
-    def run(backend: str) -> None:
-        fragments = rasterize(vertices, faces, (case.pixels, case.pixels), backend)
+    size = (case.pixels, case.pixels)
+
+    def ours() -> None:
+        fragments = rasterize(vertices, faces, size)
         if backward:
             (fragments.zbuf.sum() + fragments.bary.square().sum()).backward()
 
     try:
-        import pytorch3d  # noqa: F401, PLC0415  optional peer
+        from pytorch3d.renderer.mesh import rasterize_meshes  # noqa: PLC0415  optional peer
+        from pytorch3d.structures import Meshes  # noqa: PLC0415
     except ImportError:
         if backward:
-            return Contest(lambda: run("native"))
-        plain = lambda: plain_rasterize(vertices, faces, case.pixels)  # noqa: E731
-        return Contest(lambda: run("native"), "every pixel x triangle", plain)
-    return Contest(lambda: run("native"), "PyTorch3D", lambda: run("pytorch3d"))
+            return Contest(ours)
+        return Contest(ours, "every pixel x triangle", lambda: plain_rasterize(vertices, faces, case.pixels))
+
+    def theirs() -> None:
+        meshes = Meshes(vertices + torch.tensor([0, 0, 2.0]), faces.expand(case.batch, -1, -1))
+        _, depth, bary, _ = rasterize_meshes(meshes, size, faces_per_pixel=1, perspective_correct=False)
+        if backward:
+            (depth.sum() + bary.square().sum()).backward()
+
+    return Contest(ours, "PyTorch3D", theirs)
 
 
 def _shading(case: Case) -> Contest:
@@ -206,13 +218,21 @@ def _memory_mib(field: str) -> float:
     return int(status.split(f"{field}:")[1].split()[0]) / _KIB_PER_MIB
 
 
-def measure(case: Case) -> dict[str, object]:
-    """Median seconds of ours and the peer, and how much memory our first call took."""
+def measure_memory(case: Case, side: str) -> float:
+    """MiB that the first call of "ours" or the "peer" takes; NaN where there is no peer."""
     contest = PIECES[case.piece](case)
+    call = contest.ours if side == "ours" else contest.peer
+    if call is None:
+        return float("nan")
     Path("/proc/self/clear_refs").write_text("5")
     before = _memory_mib("VmRSS")
-    contest.ours()
-    grown = _memory_mib("VmHWM") - before
+    call()
+    return _memory_mib("VmHWM") - before
+
+
+def measure_time(case: Case) -> dict[str, object]:
+    """Median milliseconds of ours and the peer."""
+    contest = PIECES[case.piece](case)
     calls = [contest.ours, contest.peer] if contest.peer else [contest.ours]
     times: list[list[float]] = [[] for _ in calls]
     began = time.perf_counter()
@@ -224,26 +244,35 @@ def measure(case: Case) -> dict[str, object]:
     # The first round warms up, unless it took so long that it is the only one.
     mine, *theirs = (statistics.median(record[1:] or record) for record in times)
     ratio = {"peer ms": 1e3 * theirs[0], "peer / ours": theirs[0] / mine} if theirs else {}
-    return {**case._asdict(), "ms": 1e3 * mine, "MiB": grown, "peer": contest.peer_name, **ratio}
+    return {**case._asdict(), "ms": 1e3 * mine, "peer": contest.peer_name, **ratio}
+
+
+def _measured_apart(index: int, *extra: str) -> Any:
+    command = [sys.executable, __file__, "--case", str(index), *extra]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Every case in a fresh process, one Markdown table."""
     parser = argparse.ArgumentParser(description="Time and memory of decoder, rasterizer, shading and texture.")
     parser.add_argument("--case", type=int, help="measure only this one, print JSON")
-    chosen = parser.parse_args().case
-    if chosen is not None:
+    parser.add_argument("--memory", choices=("ours", "peer"), help="of the case, instead of time")
+    chosen = parser.parse_args()
+    if chosen.case is not None:
         # The kernel is compiled, or read from its cache, before memory is looked at.
         rasterize(*sphere(100), (8, 8))
-        print(json.dumps(measure(CASES[chosen])))
+        case = CASES[chosen.case]
+        print(json.dumps(measure_memory(case, chosen.memory) if chosen.memory else measure_time(case)))
         return
     rows = []
     for index in range(len(CASES)):
-        command = [sys.executable, __file__, "--case", str(index)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        row, mine, theirs = (
+            _measured_apart(index, *extra) for extra in ((), ("--memory", "ours"), ("--memory", "peer"))
+        )
+        rows.append(row | {"MiB": mine, "peer MiB": theirs})
     table = pd.DataFrame(rows)
-    for column, digits in (("ms", 2), ("MiB", 1), ("peer ms", 1), ("peer / ours", 1)):
+    for column, digits in (("ms", 2), ("MiB", 1), ("peer ms", 1), ("peer MiB", 1), ("peer / ours", 1)):
         table[column] = table[column].map(lambda value, digits=digits: "-" if pd.isna(value) else f"{value:.{digits}f}")
     print(table.to_markdown(index=False, disable_numparse=True))
 

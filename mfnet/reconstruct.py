@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,10 @@ from mfnet.landmark_fit import LandmarkFit
 from mfnet.network import Parameters, decode, load_network
 from mfnet.render import Renderer
 from mfnet.render.camera import Crop
-from mfnet.render.texture import diffuse, fuse_textures, mirror_unseen
+from mfnet.render.texture import complete_texture
 
-_TEXTURE_SIZE = 512
+# Pixels a side: of the texture, and of the photographs' crops that it is sampled from and the shape is drawn over.
+_TEXTURE_SIZE, _CLOSE_UP_SIZE = 512, 512
 Photograph = np.ndarray | str | Path
 # Pixels [B, N, 3, S, S] in [0, 1] and landmarks [B, N, 68, 2] in [-1, 1] of B people in N views.
 Predictor = Callable[[Tensor, Tensor], Parameters]
@@ -55,8 +57,8 @@ class ViewCamera:
 class Reconstruction:
     """A head without its rotation: vertices [V, 3] metres, faces [F, 3], texture [T, T, 3] RGB uint8.
 
-    confidence [T, T] uint8: how frontally the best photograph showed each texel, 0 where none did and the texture
-    is its mirrored half's or has diffused in from what was seen; parameters: name -> array of shape, expression, jaw;
+    confidence [T, T] uint8: how well the best photograph showed each texel, 0 where none did and the texture is its
+    mirrored half's or has diffused in from what was seen; parameters: name -> array of shape, expression, jaw;
     cameras: one per photograph; overlays: the photographs' crops with the shape drawn over them, RGB uint8.
     """
 
@@ -133,7 +135,7 @@ class Reconstructor:
     @staticmethod
     def fitting(head: HeadModel, params: Params, device: str | None = None) -> Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
-        fit = LandmarkFit(head, params.head)
+        fit = LandmarkFit(head, params.head, params.fit)
         return Reconstructor(lambda pixels, landmarks: fit(landmarks), head, params, _device(device))
 
     @torch.no_grad()
@@ -146,9 +148,9 @@ class Reconstructor:
     def square(self, image: np.ndarray, landmarks: np.ndarray) -> Square:
         """Crop an RGB uint8 image around its landmarks [68, 2]."""
         crop = crop_around(landmarks, self.params.data.crop_scale)
-        pixels = cut(image, crop, self.params.data.image_size)
+        pixels = _pixels(cut(image, crop, self.params.data.image_size))
         placed = crop.to_square(torch.tensor(landmarks, dtype=torch.float64)).float()
-        return Square(crop, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, placed)
+        return Square(crop, pixels, placed)
 
     def __call__(
         self, photographs: Sequence[Photograph], landmarks: Sequence[np.ndarray] | None = None
@@ -164,7 +166,7 @@ class Reconstructor:
         """
         if not photographs:
             raise UserError("reconstruct: no photograph given; expected one to any number of views")
-        squares = []
+        squares, close_ups = [], []
         for position, photograph in enumerate(photographs):
             image = photograph if isinstance(photograph, np.ndarray) else read_image(Path(photograph))
             if image is None:
@@ -173,7 +175,12 @@ class Reconstructor:
             if points is None:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
             squares.append(self.square(image, np.asarray(points)))
-        return self._reconstruct(squares)
+            close_ups.append(_pixels(cut(image, squares[-1].crop, _CLOSE_UP_SIZE)))
+        return self._reconstruct(squares, torch.stack(close_ups).to(self.device))
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self.head, _CLOSE_UP_SIZE, _TEXTURE_SIZE, n_albedo=0).to(self.device)
 
     def _find(self, image: np.ndarray) -> np.ndarray | None:
         if self._detector is None:
@@ -181,18 +188,14 @@ class Reconstructor:
         return self._detector("", image)
 
     @torch.no_grad()
-    def _reconstruct(self, squares: list[Square]) -> Reconstruction:
+    def _reconstruct(self, squares: list[Square], close_ups: Tensor) -> Reconstruction:
         parameters = self.predict([squares])
-        images = torch.stack([square.pixels for square in squares])[None].to(self.device)
         decoded = decode(self.flame, parameters)
-        renderer = Renderer(self.head, images.shape[-1], _TEXTURE_SIZE, self.params.head.n_albedo).to(self.device)
-        view = renderer.view(decoded.vertices, decoded.projected)
-        textures, weights = renderer.extract(images[0], view)
-        fused, confidence = fuse_textures(textures[None], weights[None])
-        texture, known = mirror_unseen(fused, confidence)
-        texture = diffuse(texture, known > 0)
-        shapes = renderer.depth_shading(view)
-        overlay = torch.where(shapes > 0, 0.35 * images[0] + 0.65 * shapes, images[0])
+        view = self._renderer.view(decoded.vertices, decoded.projected)
+        textures, weights = self._renderer.extract_inside(close_ups, view)
+        texture, confidence = complete_texture(textures[None], weights[None])
+        shapes = self._renderer.depth_shading(view)
+        overlay = torch.where(shapes > 0, 0.35 * close_ups + 0.65 * shapes, close_ups)
 
         still = torch.zeros_like(parameters.jaw)
         pose = torch.cat([still, still, parameters.jaw, still, still], 1)
@@ -215,6 +218,10 @@ class Reconstructor:
 
 def _device(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _pixels(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 255
 
 
 def _picture(image: Tensor) -> np.ndarray:

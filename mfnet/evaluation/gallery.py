@@ -17,7 +17,7 @@ from mfnet.reconstruct import Reconstructor, contact_sheet
 from mfnet.render import Renderer
 from mfnet.render.camera import orthographic_project
 from mfnet.render.shading import vertex_normals
-from mfnet.render.texture import diffuse, fuse_textures, mirror_unseen
+from mfnet.render.texture import complete_texture
 
 _SIDE = 192
 _FRAMING = (6.6, 0.0, -0.01)
@@ -92,13 +92,12 @@ def camera_sheet(head: HeadModel, seed: int = 3) -> np.ndarray:
     photographs = renderer.render(texture.expand(len(pose), -1, -1, -1), view)
 
     chosen = [list(CAMERA_YAW).index(name) for name in _FUSED_CAMERAS]
-    sampled, weights = (part[chosen] for part in renderer.extract(photographs, view))
-    fused, confidence = fuse_textures(sampled[None], weights[None])
-    mirrored, known = mirror_unseen(fused, confidence)
+    sampled, weights = (part[chosen] for part in renderer.extract_inside(photographs, view))
+    fused, confidence = complete_texture(sampled[None], weights[None])
     on_white = torch.where((view.fragments.pix_to_face >= 0)[:, None], photographs, torch.ones_like(photographs))
     shown = [*on_white, texture[0]]
     for one, weight in zip(sampled, weights, strict=True):
         shown += [one * (weight > 0), weight.expand(3, -1, -1)]
-    shown += [diffuse(mirrored, known > 0)[0], confidence[0].expand(3, -1, -1)]
+    shown += [fused[0], confidence[0].expand(3, -1, -1)]
     pictures = [(picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy() for picture in shown]
     return contact_sheet(pictures, 8, _SIDE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -129,7 +130,7 @@ class HeadModel:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
         regions = {name[len("region_") :]: arrays.pop(name) for name in list(arrays) if name.startswith("region_")}
         missing = [f.name for f in fields(HeadModel) if f.name != _OPTIONAL and f.name not in arrays]

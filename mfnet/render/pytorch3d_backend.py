@@ -16,7 +16,9 @@ def search_pytorch3d(vertices: Tensor, faces: Tensor, image_size: tuple[int, int
     except ImportError as error:
         raise UserError("render backend pytorch3d: the package pytorch3d is not installed; use native") from error
     height, width = image_size
-    # PyTorch3D's NDC is x left, y up, with the shorter side spanning [-1, 1]; it drops what lies at z < 0.
+    # PyTorch3D's NDC is x left, y up, with the shorter side spanning [-1, 1]; it drops what lies at z < 0 and knows
+    # only single precision.
+    vertices = vertices.float()
     aspect = torch.tensor([max(width / height, 1.0), max(height / width, 1.0)], device=vertices.device)
     xy = -vertices[..., :2] * aspect
     depth = vertices[..., 2:] - vertices[..., 2:].amin() + 1

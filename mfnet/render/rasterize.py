@@ -156,9 +156,10 @@ def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int],
     weight_a = _cross(b - point, c - point) / area.flatten()[owner]
     weight_b = _cross(c - point, a - point) / area.flatten()[owner]
     weights = torch.stack([weight_a, weight_b, 1 - weight_a - weight_b], 1)
-    inside = (weights >= 0).all(1)
+    depth = (weights * corners[..., 2].reshape(-1, 3)[owner]).sum(1)
+    inside = (weights >= 0).all(1) & depth.isfinite()
 
-    depth = (weights * corners[..., 2].reshape(-1, 3)[owner]).sum(1)[inside].float()
+    depth = depth[inside].float()
     bits = depth.view(torch.int32).long()
     ordered = torch.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
     image, face = owner[inside] // len(faces), owner[inside] % len(faces)

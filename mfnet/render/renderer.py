@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mfnet.head.model import HeadModel
 from mfnet.render.rasterize import Fragments, interpolate, rasterize
 from mfnet.render.shading import shade, vertex_normals
-from mfnet.render.texture import TextureSpace, extract_texture
+from mfnet.render.texture import TextureSpace, coverage, extract_texture
 
 _CAMERA_AXES = (1.0, -1.0, -1.0)
 
@@ -82,6 +82,11 @@ class Renderer(nn.Module):
         """Equation 3 for one view: texture [B, 3, T, T] and its weight [B, 1, T, T]."""
         axes = view.normals.new_tensor(_CAMERA_AXES)
         return extract_texture(self.space, photograph, view.projected, self.faces, view.fragments, view.normals * axes)
+
+    def extract_inside(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        """`extract`, its weight also by how far inside the silhouette: for a head that does not fit to the pixel."""
+        texture, weight = self.extract(photograph, view)
+        return texture, weight * coverage(self.space, view.projected, self.faces, view.fragments)
 
     def render(self, texture: Tensor, view: View) -> Tensor:
         """Equation 4: the texture [B, C, T, T] as the camera sees it, [B, C, H, W], 0 outside the head."""

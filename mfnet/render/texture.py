@@ -11,6 +11,9 @@ from mfnet.head.model import HeadModel
 from mfnet.render.rasterize import Fragments, interpolate, rasterize
 
 _DEPTH_TOLERANCE = 0.02
+# Of the image's width: so near to the silhouette a head that does not quite fit may show the background.
+_SILHOUETTE = 1 / 64
+_HARDLY_SEEN = 0.02
 
 
 class TextureSpace(nn.Module):
@@ -86,6 +89,22 @@ def extract_texture(
     return texture, weight
 
 
+def coverage(space: TextureSpace, projected: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
+    """How far inside the head's silhouette a photograph shows each texel, [B, 1, T, T] in [0, 1].
+
+    Arguments are those of `extract_texture`. 0 up to a 64th of the image's width from the silhouette, where a head that
+    does not quite fit takes the background for skin, and 1 from a 32nd on. The photograph's border counts as one, for
+    the true silhouette may lie just beyond it.
+    """
+    radius = max(1, round(_SILHOUETTE * fragments.pix_to_face.shape[-1]))
+    window, around = 2 * radius + 1, (radius, radius, radius, radius)
+    background = (fragments.pix_to_face < 0).to(projected.dtype)[:, None]
+    inside = 1 - max_pool2d(pad(background, around, value=1), window, 1)
+    inside = inside * avg_pool2d(inside, window, 1, radius)
+    position = space.unwrap(projected[..., :2], faces)
+    return grid_sample(inside, position, align_corners=False, padding_mode="border")
+
+
 def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted mean of several views' textures.
 
@@ -94,11 +113,13 @@ def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         weights: [B, N, 1, T, T] in [0, 1].
 
     Returns:
-        fused [B, 3, T, T], 0 where no view saw the texel, and confidence [B, 1, T, T], the largest weight.
+        fused [B, 3, T, T], 0 where no view saw the texel, and confidence [B, 1, T, T], the largest weight. A weight
+        below 0.02 is taken for none.
     """
+    weights = weights * (weights >= _HARDLY_SEEN)
     emphasised = weights**2
     total = emphasised.sum(1)
-    fused = (textures * emphasised).sum(1) / total.clamp(min=1e-6)
+    fused = (textures * emphasised).sum(1) / total.clamp(min=_HARDLY_SEEN**2)
     return fused, weights.amax(1)
 
 
@@ -113,6 +134,16 @@ def fill_unseen(texture: Tensor, confidence: Tensor, fallback: Tensor) -> Tensor
     """Unseen texels from the mirrored side where that was seen, else from the fallback; [B, 3, T, T]."""
     texture, confidence = mirror_unseen(texture, confidence)
     return torch.where(confidence > 0, texture, fallback)
+
+
+def complete_texture(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Several views' textures fused; what none saw is mirrored from the other side, else diffused in.
+
+    Arguments are those of `fuse_textures`, and so is the confidence returned beside the texture [B, 3, T, T].
+    """
+    fused, confidence = fuse_textures(textures, weights)
+    texture, known = mirror_unseen(fused, confidence)
+    return diffuse(texture, known > 0), confidence
 
 
 def diffuse(texture: Tensor, known: Tensor, sweeps: int = 8) -> Tensor:

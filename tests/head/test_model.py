@@ -22,9 +22,12 @@ def test_saved_head_loads_unchanged_and_saves_to_the_same_bytes(head: HeadModel,
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file at"):
         HeadModel.load(tmp_path / "head.npz")
-    (tmp_path / "head.npz").write_bytes(b"not a zip")
-    with pytest.raises(UserError, match=r"not a readable head \.npz"):
-        HeadModel.load(tmp_path / "head.npz")
+    np.savez(tmp_path / "whole.npz", template=np.zeros((400, 3)))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for broken in (b"not a zip", b"", whole[: len(whole) // 2], whole[:-10]):
+        (tmp_path / "head.npz").write_bytes(broken)
+        with pytest.raises(UserError, match=r"not a readable head \.npz"):
+            HeadModel.load(tmp_path / "head.npz")
     np.savez(tmp_path / "other.npz", template=np.zeros((4, 3)))
     with pytest.raises(UserError, match="lacks the array faces"):
         HeadModel.load(tmp_path / "other.npz")

@@ -18,6 +18,17 @@ def test_pinhole_puts_the_principal_point_in_the_middle() -> None:
     torch.testing.assert_close(projected[0], torch.tensor([[0.0, 0, 5], [10 / 32, 0, 10]]))
 
 
+def test_gradients_agree_with_finite_differences() -> None:
+    points = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    camera = torch.tensor([[2.0, 0.1, -0.2], [0.5, 0, 3]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(orthographic_project, (points, camera))
+    intrinsics = torch.tensor([[[100.0, 0, 32], [0, 90, 24], [0, 0, 1]]], dtype=torch.float64, requires_grad=True)
+    extrinsics = torch.cat([torch.eye(3), torch.tensor([[0.1], [0.2], [9.0]])], 1).double()[None].requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda p, k, rt: pinhole_project(p, k, rt, (48, 64)), (points, intrinsics, extrinsics)
+    )
+
+
 @given(st.floats(-500, 1500), st.floats(-500, 1500), st.integers(8, 2000), st.integers(8, 2000))
 def test_pixel_and_ndc_invert_each_other(x: float, y: float, height: int, width: int) -> None:
     pixels = torch.tensor([[x, y]], dtype=torch.float64)

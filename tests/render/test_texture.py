@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from mfnet.head import Flame, HeadModel
 from mfnet.render import Renderer
 from mfnet.render.camera import orthographic_project
+from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
-from mfnet.render.texture import diffuse, fill_unseen, fuse_textures, mirror_unseen
+from mfnet.render.texture import complete_texture, coverage, diffuse, fill_unseen, fuse_textures, mirror_unseen
 
 
 def seen(head: HeadModel, yaw: float, size: int = 128):  # type: ignore[no-untyped-def]
@@ -45,8 +46,36 @@ def test_a_surface_behind_another_is_hidden_by_depth_not_by_normal(head: HeadMod
     renderer, view = seen(head, 1.0)
     _, weight = renderer.extract(torch.rand(1, 3, 128, 128), view)
     facing = -(renderer.space.unwrap(view.normals, renderer.faces)[..., 2:] * -1)[..., 0]
-    hidden = (facing[0] > 0.15) & (weight[0, 0] == 0) & (renderer.space.fragment_faces[0] >= 0)
+    in_image = (renderer.space.unwrap(view.projected[..., :2], renderer.faces).abs() < 1).all(-1)[0]
+    hidden = (facing[0] > 0.15) & (weight[0, 0] == 0) & (renderer.space.fragment_faces[0] >= 0) & in_image
     assert hidden.float().mean() > 0.002
+
+
+def test_a_head_that_does_not_quite_fit_takes_no_background_for_skin(head: HeadModel) -> None:
+    renderer, view = seen(head, 0.4)
+    shifted = view.projected + torch.tensor([2 / 128, 0, 0])
+    skin = (rasterize(shifted, renderer.faces, (128, 128)).pix_to_face >= 0)[:, None]
+    photograph = torch.where(skin, 0.5, torch.tensor([0.0, 1.0, 0.0])[:, None, None])
+    sampled, weight = renderer.extract(photograph, view)
+    assert ((sampled[:, 1:2] > 0.55) & (weight > 0)).sum() > 100
+    texture, confidence = complete_texture(*(part[None] for part in renderer.extract_inside(photograph, view)))
+    assert (texture - 0.5).abs().max() < 1e-4
+    assert (confidence > 0).float().mean() > 0.6 * (weight > 0).float().mean()
+
+
+def test_coverage_is_whole_away_from_silhouette_and_border_and_nothing_beside_them(head: HeadModel) -> None:
+    renderer, view = seen(head, 0.0)
+    value = coverage(renderer.space, view.projected, renderer.faces, view.fragments)
+    shown = renderer.space.sample(value, view.fragments)[0, 0]
+    covered = view.fragments.pix_to_face[0] >= 0
+    padded = torch.nn.functional.pad(covered, (4, 4, 4, 4))
+    windows = padded.unfold(0, 9, 1).unfold(1, 9, 1)
+    deep, rim = windows.all(-1).all(-1), covered & ~windows[..., 3:6, 3:6].all(-1).all(-1)
+    facing = renderer.render(renderer.extract(torch.ones(1, 3, 128, 128), view)[1], view)[0, 0] > 0.5
+    assert (deep & facing).sum() > 2000
+    assert shown[deep & facing].min() > 0.85
+    assert rim.sum() > 100
+    assert shown[rim & facing].max() < 0.05
 
 
 def test_fusion_prefers_the_frontal_view_and_mirrors_what_none_saw() -> None:

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from mfnet.config import HeadParams, NetworkParams
+from mfnet.head import Flame, HeadModel
+from mfnet.network import MFNet, Parameters, decode, mean_parameters
+
+
+@pytest.fixture
+def sizes() -> HeadParams:
+    return HeadParams(path="unused.npz", n_shape=4, n_expression=3, n_albedo=2)
+
+
+def drawn(sizes: HeadParams, people: int = 2, views: int = 3) -> Parameters:
+    return Parameters(*(part + 0.2 * torch.randn_like(part) for part in mean_parameters(people, views, sizes)))
+
+
+def test_the_order_of_the_side_views_does_not_matter(sizes: HeadParams) -> None:
+    network = MFNet(NetworkParams(features=16), sizes).eval()
+    images = torch.rand(2, 3, 3, 128, 128)
+    with torch.no_grad():
+        first, turned = network(images), network(images[:, [0, 2, 1]])
+    for name in ("shape", "expression", "jaw"):
+        torch.testing.assert_close(getattr(first, name), getattr(turned, name))
+    for name in ("rotation", "camera", "albedo", "light"):
+        torch.testing.assert_close(getattr(first, name)[:, [0, 2, 1]], getattr(turned, name))
+
+
+def test_the_views_share_one_head(head: HeadModel, sizes: HeadParams) -> None:
+    flame, parameters = Flame(head, 4, 3), drawn(sizes)
+    still = parameters._replace(rotation=torch.zeros_like(parameters.rotation))
+    vertices = decode(flame, still).vertices.unflatten(0, (2, 3))
+    torch.testing.assert_close(vertices, vertices[:, :1].expand_as(vertices))
+    assert (vertices[0, 0] - vertices[1, 0]).norm(dim=-1).max() > 1e-4
+
+
+def test_the_camera_says_where_the_landmarks_mean_is(head: HeadModel, sizes: HeadParams) -> None:
+    parameters = drawn(sizes)
+    landmarks = decode(Flame(head, 4, 3), parameters).landmarks[..., :2].mean(1)
+    torch.testing.assert_close(landmarks, parameters.camera.flatten(0, 1)[:, 1:], atol=1e-5, rtol=0)
+
+
+def test_chosen_views_are_decoded_as_among_all(head: HeadModel, sizes: HeadParams) -> None:
+    flame, parameters = Flame(head, 4, 3), drawn(sizes)
+    chosen = torch.tensor([4, 0])
+    for some, every in zip(decode(flame, parameters, chosen), decode(flame, parameters), strict=True):
+        torch.testing.assert_close(some, every[chosen])
+
+
+def test_gradients_agree_with_finite_differences(head: HeadModel, sizes: HeadParams) -> None:
+    flame = Flame(head, 4, 3, landmarks_only=True).double()
+    inputs = tuple(part.double().requires_grad_() for part in drawn(sizes, 1, 2)[:5])
+    rest = [part.double() for part in drawn(sizes, 1, 2)[5:]]
+    assert torch.autograd.gradcheck(lambda *p: tuple(decode(flame, Parameters(*p, *rest))), inputs, fast_mode=True)
