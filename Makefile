@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test check report clean
+.PHONY: repro test check clean
 
 repro: $(READY)
 	python -m dvc repro

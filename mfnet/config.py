@@ -127,6 +127,13 @@ class TrainParams(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
+class FitParams(Section):
+    """The fit to landmarks: how far those are off, in crops' [-1, 1], and how many steps it takes."""
+
+    noise: Annotated[float, Field(gt=0)] = 0.012
+    steps: Count = 150
+
+
 class EvaluateParams(Section):
     """How much of the benchmark is scored."""
 
@@ -148,6 +155,7 @@ class Params(Section):
     network: NetworkParams = NetworkParams()
     loss: LossParams
     train: TrainParams
+    fit: FitParams = FitParams()
     evaluate: EvaluateParams = EvaluateParams()
 
 
@@ -182,12 +190,3 @@ def _known_keys(location: tuple[int | str, ...]) -> str:
         assert isinstance(annotation, type)
         section = annotation
     return "; known here: " + ", ".join(section.model_fields)
-
-
-def variant_loss(loss: LossParams, variant: str) -> LossParams:
-    """The loss weights of an ablation: `no_eye` is the same with `eye` at zero."""
-    if variant not in VARIANTS:
-        raise UserError(f"variant '{variant}' is unknown; expected one of {', '.join(VARIANTS)}")
-    if variant == "full":
-        return loss
-    return loss.model_copy(update={variant.removeprefix("no_"): 0.0})

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import least_squares
 from torch import Tensor
 
-from mfnet.config import HeadParams
+from mfnet.config import FitParams, HeadParams
 from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
 from mfnet.head.flame import contour_row
 from mfnet.network import TYPICAL_SCALE, Parameters, decode, mean_parameters
@@ -85,10 +85,10 @@ class LandmarkFit:
     opens by more than 0.2 rad. It begins at the mean head's pose in each view.
     """
 
-    def __init__(self, head: HeadModel, params: HeadParams, noise: float = 0.012, steps: int = 150) -> None:
+    def __init__(self, head: HeadModel, params: HeadParams, fit: FitParams) -> None:
         self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True)
         self._rigid, self._params = MeanHeadFit(head), params
-        self._noise, self._steps = noise, steps
+        self._noise, self._steps = fit.noise, fit.steps
 
     def __call__(self, landmarks: Tensor) -> Parameters:
         """Fit B people, each in N views.

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mfnet.config import LossParams
+from mfnet.config import VARIANTS, LossParams
+from mfnet.errors import UserError
 from mfnet.flow import FlowEstimator
 
 EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
@@ -77,3 +78,12 @@ def total(losses: Losses, weights: LossParams) -> Tensor:
     """Equation 11; a term of weight zero is left out, even if it is not finite."""
     terms = [getattr(weights, name) * term for name, term in losses._asdict().items() if getattr(weights, name)]
     return torch.stack(terms).sum() if terms else losses.reg * 0
+
+
+def variant_loss(loss: LossParams, variant: str) -> LossParams:
+    """The loss weights of an ablation: `no_eye` is the same with `eye` at zero."""
+    if variant not in VARIANTS:
+        raise UserError(f"variant '{variant}' is unknown; expected one of {', '.join(VARIANTS)}")
+    if variant == "full":
+        return loss
+    return loss.model_copy(update={variant.removeprefix("no_"): 0.0})

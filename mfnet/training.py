@@ -156,7 +156,7 @@ def learning_rate_at(step: int, params: TrainParams) -> float:
 
 def train(
     params: Params, variant: str, weights: LossParams, data: dict[str, TripletData], head: HeadModel,
-    estimator: FlowEstimator, target: Path, log: Log, picture: Callable[[int, np.ndarray], None],
+    estimator: FlowEstimator, target: Path, log: Log, picture: Callable[[int, np.ndarray], None], inputs: str = "",
 ) -> dict[str, float]:  # fmt: skip
     """Train one variant and write `target`: model.safetensors, config.json, head.npz.
 
@@ -166,22 +166,25 @@ def train(
         weights: of equation 11 for this variant.
         data: "train" and "validation".
         head, estimator: the decoder's head model and F of equation 6.
-        target: folder to write; a checkpoint of the same settings in `target.partial` is resumed from.
+        target: folder to write; a checkpoint of the same settings and inputs in `target.partial` is resumed from.
         log, picture: called with the step and the curves' values or an RGB uint8 image of renders.
+        inputs: a digest of what is trained on and with: data, head, code.
 
     Returns:
         The last values: the losses and the landmark errors on both splits.
     """
     seed_everything(params.seed)
     settings = params.train
-    fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)
+    # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
+    fabric = Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=settings.precision)
     network = MFNet(params.network, params.head)
     modules = _modules(params, head, estimator, fabric.device)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=settings.learning_rate))
     validation = data["validation"].spread(settings.validate_on)
     partial = target.with_name(target.name + ".partial")
     config = {"variant": variant, "loss": weights.model_dump(), **params.model_dump(mode="json", exclude={"loss"})}
-    start, history = _resume(partial, config, network, optimizer)
+    key = _checkpoint_key(config, inputs)
+    start, history = _resume(partial, key, network, optimizer)
     for step, values in history:
         log(step, values)
 
@@ -213,10 +216,11 @@ def train(
                 values["landmark_error_validation"] = error
             history.append((step + 1, values))
             log(step + 1, values)
-        if last or (step + 1) % settings.picture_every == 0:
+        if not last and (step + 1) % settings.picture_every == 0:
             picture(step + 1, training_picture(network, modules, data["validation"], fabric.device))
         if last or (step + 1) % settings.checkpoint_every == 0:
-            _save_checkpoint(partial, config, network, optimizer, step + 1, history)
+            _save_checkpoint(partial, key, network, optimizer, step + 1, history)
+    picture(settings.steps, training_picture(network, modules, data["validation"], fabric.device))
     _write_model(partial, target, config, network, head)
     return {key: value for key, value in values.items() if key != "steps_per_second"}
 
@@ -259,29 +263,27 @@ def training_picture(network: torch.nn.Module, modules: Modules, data: TripletDa
     return (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _settings_key(config: dict[str, Any]) -> str:
+def _checkpoint_key(config: dict[str, Any], inputs: str) -> str:
     """What a checkpoint must share with a training to be resumed by it."""
     names = ("variant", "loss", "seed", "head", "data", "flow", "network", "train")
-    return json.dumps({name: config[name] for name in names})
+    return json.dumps({name: config[name] for name in names} | {"inputs": inputs})
 
 
-def _save_checkpoint(
-    folder: Path, config: dict[str, Any], network: Any, optimizer: Any, step: int, history: History
-) -> None:
+def _save_checkpoint(folder: Path, key: str, network: Any, optimizer: Any, step: int, history: History) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"step": step, "config": _settings_key(config), "network": network.state_dict()}
+    state = {"step": step, "key": key, "network": network.state_dict()}
     state["history"] = json.dumps(history)
     torch.save(state | {"optimizer": optimizer.state_dict()}, folder / (_CHECKPOINT + ".new"))
     (folder / (_CHECKPOINT + ".new")).replace(folder / _CHECKPOINT)
 
 
-def _resume(folder: Path, config: dict[str, Any], network: Any, optimizer: Any) -> tuple[int, History]:
-    """The step to go on from and what was logged before it: 0 unless there is a checkpoint of these settings."""
+def _resume(folder: Path, key: str, network: Any, optimizer: Any) -> tuple[int, History]:
+    """The step to go on from and what was logged before it: 0 unless there is a checkpoint with this key."""
     path = folder / _CHECKPOINT
     if not path.is_file():
         return 0, []
     state = torch.load(path, weights_only=True)
-    if state["config"] != _settings_key(config):
+    if state.get("key") != key:
         return 0, []
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])

@@ -21,7 +21,7 @@ from mfnet.evaluation.benchmark import (
     run,
     summarise,
 )  # fmt: skip
-from mfnet.evaluation.figures import write_heat_mesh
+from mfnet.evaluation.heat import write_heat_mesh
 from mfnet.evaluation.tables import BASELINES, LANDMARK_FIT, MEAN_HEAD
 from mfnet.head import load_head
 from mfnet.landmark_fit import MeanHeadFit

@@ -9,8 +9,9 @@ from pipeline.tracking import log_metrics, tracked
 def stage() -> None:
     """Write data/index.parquet."""
     params = load_params()
-    with tracked("index", {"data": {"multipie": str(params.data.multipie)}}, [params.data.multipie]):
-        index = build_index(params.data.multipie)
+    root = params.data.multipie
+    with tracked("index", {"data": {"multipie": str(root)}}, [root / "meta"]):
+        index = build_index(root)
         with whole_file("data/index.parquet") as path:
             index.to_parquet(path)
         counts = {"files": len(index), "bad_names": int(index["problem"].notna().sum())}

@@ -29,6 +29,9 @@ def stage() -> None:
     with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
         metrics = load_metrics(REPORTS / "metrics", [*variants, *BASELINES])
         merged = merged_metrics(metrics, variants)
+        for variant in variants:
+            curve = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")
+            merged[variant]["landmarks"] = {"held_out_error": float(curve["landmark_error_validation"].iloc[-1])}
         tables = build_tables(metrics, variants)
         per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in metrics}
         differences = difference_table(per_image, variants[0])
@@ -80,8 +83,8 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
 
 
 def _facts(merged: dict, variant: str) -> dict[str, str]:
-    validation = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")["landmark_error_validation"].iloc[-1]
-    facts = {"landmark error on held-out people": f"{100 * validation:.2f} % of the outer-eye distance"}
+    held_out = merged[variant]["landmarks"]["held_out_error"]
+    facts = {"landmark error on held-out people": f"{100 * held_out:.2f} % of the outer-eye distance"}
     for setting, values in merged[variant]["lab"].items():
         facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {values['n']} images"
     for name, values in merged["baselines"].items():

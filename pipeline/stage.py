@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from mfnet.errors import UserError
 
 def main(stage: Callable[..., None]) -> None:
     """Run a stage with the command line's arguments; what is wrong outside ends in one line and status 1."""
+    wanted = list(inspect.signature(stage).parameters)
+    if len(sys.argv) - 1 != len(wanted):
+        sys.exit(f"error: {Path(sys.argv[0]).stem}: expected {' '.join(wanted).upper() or 'no argument'}")
     try:
         stage(*sys.argv[1:])
     except UserError as error:

@@ -33,13 +33,21 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
         variant: of a matrix stage.
     """
     client = _client()
-    tags = {"stage": stage, "git_commit": _git_commit(), _PARENT_TAG: _parent_run(client)}
+    parent = _parent_run(client)
+    tags = {"stage": stage, "git_commit": _git_commit(), _PARENT_TAG: parent}
     if variant:
         tags["variant"] = variant
-    tags |= {f"input.{path}": digest for path, digest in _input_hashes(inputs).items()}
-    with mlflow.start_run(run_name=f"{stage}@{variant}" if variant else stage, tags=tags) as run:
-        mlflow.log_params(_flat(params))
-        yield run
+    tags |= {f"input.{path}": digest for path, digest in input_hashes(inputs).items()}
+    # No stage is the last that a `dvc` call runs: each leaves the call's run as it leaves its own.
+    status = "FAILED"
+    try:
+        with mlflow.start_run(run_name=f"{stage}@{variant}" if variant else stage, tags=tags) as run:
+            mlflow.log_params(_flat(params))
+            yield run
+        status = "FINISHED"
+    finally:
+        if PARENT_VARIABLE not in os.environ:
+            client.set_terminated(parent, status)
 
 
 @contextmanager
@@ -65,12 +73,10 @@ def _parent_run(client: MlflowClient) -> str:
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], f"tags.`{_PROCESS_TAG}` = '{process}'")
     if found:
+        client.update_run(found[0].info.run_id, status="RUNNING")
         return found[0].info.run_id
-    run = client.create_run(
-        experiment.experiment_id, run_name=name, tags={_PROCESS_TAG: process, "git_commit": _git_commit()}
-    )
-    client.set_terminated(run.info.run_id)
-    return run.info.run_id
+    tags = {_PROCESS_TAG: process, "git_commit": _git_commit()}
+    return client.create_run(experiment.experiment_id, run_name=name, tags=tags).info.run_id
 
 
 def _calling_process() -> tuple[str, str]:
@@ -92,7 +98,7 @@ def _git_commit() -> str:
     return found.stdout.strip() or "none"
 
 
-def _input_hashes(inputs: list[Path]) -> dict[str, str]:
+def input_hashes(inputs: list[Path]) -> dict[str, str]:
     """DVC's hash of each input that a stage made; of others the file's own, or that of a folder's listing."""
     lock = Path("dvc.lock")
     stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.is_file() else {}

@@ -1,5 +1,6 @@
 """Stage train@VARIANT: MFNet with the variant's loss weights."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -7,15 +8,16 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from mfnet.config import load_params, variant_loss
+from mfnet.config import load_params
 from mfnet.data.batches import TripletData
 from mfnet.data.store import FaceStore
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore
 from mfnet.head import load_head
+from mfnet.losses import variant_loss
 from mfnet.training import train
 from pipeline.stage import main, whole_folder
-from pipeline.tracking import log_metrics, tracked
+from pipeline.tracking import input_hashes, log_metrics, tracked
 
 
 def stage(variant: str) -> None:
@@ -45,7 +47,8 @@ def stage(variant: str) -> None:
             mlflow.log_artifact(str(path), "pictures")
 
         estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
-        values = train(params, variant, loss, data, head, estimator, Path("models") / variant, log, picture)
+        digest = json.dumps(input_hashes([*inputs, *sorted(Path("mfnet").rglob("*.py"))]))
+        values = train(params, variant, loss, data, head, estimator, Path("models") / variant, log, picture, digest)
         table = pd.DataFrame(rows).drop(columns="steps_per_second")
         validation = ["step", "landmark_error_validation"]
         table.drop(columns=validation[1]).to_csv(curves / "losses.csv", index=False)

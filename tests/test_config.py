@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mfnet.config import Params, load_params, variant_loss
+from mfnet.config import Params, load_params
 from mfnet.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -60,11 +60,3 @@ def test_missing_file_and_broken_yaml_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not YAML") as caught:
         load_params(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
-
-
-def test_a_variant_is_the_base_with_one_weight_at_zero() -> None:
-    base = load_params(ROOT / "params.yaml").loss
-    assert variant_loss(base, "full") == base
-    assert variant_loss(base, "no_lip") == base.model_copy(update={"lip": 0.0})
-    with pytest.raises(UserError, match="'no_nose' is unknown"):
-        variant_loss(base, "no_nose")

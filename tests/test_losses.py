@@ -4,6 +4,7 @@ from torch import Tensor
 
 from mfnet import losses
 from mfnet.config import LossParams
+from mfnet.errors import UserError
 from mfnet.flow import FlowEstimator, load_flow_estimator
 
 
@@ -84,3 +85,11 @@ def test_keypoint_gradients_agree_with_finite_differences() -> None:
     detected, projected = landmarks()
     for loss in (losses.single_view_keypoint, losses.eye_keypoint, losses.lip_keypoint):
         assert torch.autograd.gradcheck(lambda p, loss=loss: loss(detected, p), (projected,))
+
+
+def test_a_variant_is_the_base_with_one_weight_at_zero() -> None:
+    base = LossParams(multiop=1, singlelmk=1, eye=1, lip=0.5, reg=1e-4)
+    assert losses.variant_loss(base, "full") == base
+    assert losses.variant_loss(base, "no_lip") == base.model_copy(update={"lip": 0.0})
+    with pytest.raises(UserError, match="'no_nose' is unknown"):
+        losses.variant_loss(base, "no_nose")

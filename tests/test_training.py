@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from mfnet import training
-from mfnet.config import Params, SynthesizeParams, variant_loss
+from mfnet.config import Params, SynthesizeParams
 from mfnet.data.batches import TripletData
 from mfnet.data.index import build_index
 from mfnet.data.store import FaceStore, preprocess
@@ -18,6 +18,7 @@ from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore, precompute_flow
 from mfnet.head import HeadModel
+from mfnet.losses import variant_loss
 from mfnet.reconstruct import Reconstructor
 from mfnet.synthesis.multipie_tree import synthesize_multipie
 
@@ -53,9 +54,11 @@ def setting(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 
 def run(
-    setting: Setting, target: Path, variant: str = "full", stop_after: int | None = None, **changes: object
-) -> list:  # type: ignore[type-arg]
+    setting: Setting, target: Path, variant: str = "full", stop_after: int | None = None,
+    inputs: str = "", pictures: list[int] | None = None, **changes: object,
+) -> list:  # type: ignore[type-arg]  # fmt: skip
     rows: list[tuple[int, dict[str, float]]] = []
+    shown = [] if pictures is None else pictures
 
     def log(step: int, values: dict[str, float]) -> None:
         rows.append((step, values))
@@ -66,7 +69,7 @@ def run(
     loss = variant_loss(params.loss, variant)
     training.train(
         params, variant, loss, setting.data, setting.head, load_flow_estimator("classical"), target, log,
-        lambda step, picture: None,
+        lambda step, picture: shown.append(step), inputs,
     )  # fmt: skip
     return rows
 
@@ -85,7 +88,9 @@ def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
         broken.setattr(training, "_write_model", full_disk)
         with pytest.raises(OSError, match="no space left"):
             run(setting, tmp_path / "model")
-    assert [step for step, _ in run(setting, tmp_path / "model")] == list(range(1, 9))
+    pictures: list[int] = []
+    assert [step for step, _ in run(setting, tmp_path / "model", pictures=pictures)] == list(range(1, 9))
+    assert pictures == [8]
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
@@ -108,6 +113,16 @@ def test_the_same_seed_repeats_and_a_resumed_run_continues(setting: Setting, tmp
     assert [step for step, _ in resumed] == list(range(1, 9))
     assert losses(resumed) == losses(unbroken)
     assert weights == (tmp_path / "c" / "model.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_other_inputs_is_not_resumed(setting: Setting, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(setting, tmp_path / "model", stop_after=6, inputs="yesterday's faces")
+    assert (tmp_path / "model.partial" / "checkpoint.pt").is_file()
+    pictures: list[int] = []
+    anew = run(setting, tmp_path / "model", inputs="today's faces", pictures=pictures, picture_every=3)
+    assert pictures == [3, 6, 8]
+    assert losses(anew) == losses(run(setting, tmp_path / "other"))
 
 
 def test_multiview_term_appears_late_and_changes_the_outcome(setting: Setting, tmp_path: Path) -> None:

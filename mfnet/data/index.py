@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pandas as pd
 
+from mfnet.data.landmarks import SIDECAR
 from mfnet.data.multipie import Photograph, parse
 from mfnet.errors import UserError
 
@@ -18,7 +20,8 @@ def build_index(root: Path) -> pd.DataFrame:
 
     Returns:
         Sorted by path: path, size, modified (ns), subject, session, recording, camera, illumination and problem
-        (None for a well-named file).
+        (None for a well-named file). `attrs["landmarks"]` is the digest of the tree's landmarks.parquet, if it has one,
+        so that other landmarks make another index.
 
     Raises:
         UserError: the folder is missing or holds no photograph.
@@ -37,7 +40,10 @@ def build_index(root: Path) -> pd.DataFrame:
     index = pd.DataFrame(rows)
     if index.empty or index["problem"].notna().all():
         raise UserError(f"data.multipie: no photograph in {root}; expected session01/multiview/001/01/05_1/*.png")
-    return index.sort_values("path", ignore_index=True)
+    index = index.sort_values("path", ignore_index=True)
+    sidecar = root / SIDECAR
+    index.attrs["landmarks"] = hashlib.md5(sidecar.read_bytes()).hexdigest() if sidecar.is_file() else None
+    return index
 
 
 def _row(path: Path, status: os.stat_result) -> dict:

@@ -18,6 +18,7 @@ from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem,
 from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
 from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
+from mfnet.evaluation.heat import HeatMesh
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
@@ -194,13 +195,6 @@ def summarise(per_image: pd.DataFrame) -> dict:
         "wild": {name: means(wild[wild["bin"] == name]) for name in BINS},
         "lab": {name: means(rows) for name, rows in lab.groupby("setting", sort=True)},
     }
-
-
-class HeatMesh(NamedTuple):
-    """A prediction in the head's coordinates (mm) with each vertex's distance to the scan's nearest vertex (mm)."""
-
-    mesh: Mesh
-    error: np.ndarray
 
 
 def heat_mesh(job: Job, cube: np.ndarray | None, faces: np.ndarray) -> HeatMesh | None:

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from mfnet.config import HeadParams, SynthesizeParams
+from mfnet.config import FitParams, HeadParams, SynthesizeParams
 from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import MeanHeadMethod, Photographs, heat_mesh, plan, run, summarise, triple_views
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
-from mfnet.evaluation.figures import read_heat_mesh, write_heat_mesh
+from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
@@ -98,7 +98,7 @@ def test_landmark_fit_recovers_people_from_three_views(head: HeadModel) -> None:
         camera=0.05 * torch.randn(2, 3, 3),
     )  # fmt: skip
     landmarks = decode(flame, truth).landmarks[..., :2].view(2, 3, 68, 2)
-    found = LandmarkFit(head, params)(landmarks)
+    found = LandmarkFit(head, params, FitParams())(landmarks)
     projected = decode(flame, found).landmarks[..., :2].view(2, 3, 68, 2)
     assert (projected - landmarks).norm(dim=-1).mean() < 0.012
 

@@ -13,9 +13,10 @@ def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clo
     clone.change({"data": {"image_size": 136}})
     done = clone.run("dvc", "repro", "flow")
     (clone.folder / "params.yaml").write_text(before)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert ran(done) == ["preprocess", "flow"]
-    changed = set(json.loads(clone.run("dvc", "status", "--json").stdout))
-    assert {"train@full", "train@no_eye", "evaluate@full", "report"} & changed >= {"train@full", "train@no_eye"}
+    # What was made of the other faces is out of date; the rest would follow once that has changed.
+    assert {"train@full", "train@no_eye", "report"} <= set(json.loads(clone.run("dvc", "status", "--json").stdout))
 
 
 def test_other_photographs_are_noticed_and_the_same_seed_gives_the_first_ones_again(clone: Clone) -> None:
@@ -25,9 +26,11 @@ def test_other_photographs_are_noticed_and_the_same_seed_gives_the_first_ones_ag
     clone.change({"synthesize": {"relief_mm": 0.9}})
     done = clone.run("dvc", "repro", "index")
     (clone.folder / "params.yaml").write_text(before)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert ran(done) == ["synthesize", "index"]
     assert clone.outputs()["synthesize"] != first["synthesize"]
     done = clone.run("dvc", "repro", "--force", "--single-item", "synthesize", "evaluate@full")
+    assert done.returncode == 0, done.stderr[-2000:]
     assert ran(done) == ["synthesize", "evaluate@full"]
     again = clone.outputs()
     assert again["synthesize"] == first["synthesize"]

@@ -15,6 +15,7 @@ def test_reports_are_made(clone: Clone) -> None:
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
     assert list(metrics) == ["full", "no_eye", "baselines"]
     assert metrics["full"]["wild"]["60-90"]["n"] == 1
+    assert 0 < metrics["full"]["landmarks"]["held_out_error"] < 1
     assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
     assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
     assert set(metrics["baselines"]["landmark_fit"]["lab"]) == {"three_view", "single_view"}

@@ -1,0 +1,69 @@
+"""A prediction's error over its surface: as a mesh that other programs open, and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+
+from mfnet.evaluation.facescape import Mesh
+from mfnet.render.rasterize import interpolate, rasterize
+from mfnet.render.shading import vertex_normals
+
+HEAT_LIMIT_MM = 10.0
+_ANGLES = (-50, 0, 50)
+_HALF_HEIGHT_MM = 135.0
+
+
+class HeatMesh(NamedTuple):
+    """A prediction in the head's coordinates (mm) with each vertex's distance to the scan's nearest vertex (mm)."""
+
+    mesh: Mesh
+    error: np.ndarray
+
+
+def write_heat_mesh(path: Path, heat: HeatMesh) -> None:
+    """Binary PLY with a colour and the property error_mm per vertex; millimetres, the head's coordinates."""
+    colours = (colormaps["turbo"](np.clip(heat.error / HEAT_LIMIT_MM, 0, 1))[:, :3] * 255).astype(np.uint8)
+    layout = [("position", "<f4", 3), ("colour", "u1", 3), ("error", "<f4")]
+    vertices = np.zeros(len(heat.error), layout)
+    vertices["position"], vertices["colour"], vertices["error"] = heat.mesh.vertices, colours, heat.error
+    faces = np.zeros(len(heat.mesh.faces), [("count", "u1"), ("corners", "<i4", 3)])
+    faces["count"], faces["corners"] = 3, heat.mesh.faces
+    properties = ["float x", "float y", "float z", "uchar red", "uchar green", "uchar blue", "float error_mm"]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    header += [f"property {name}" for name in properties]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
+    path.write_bytes("\n".join(header).encode() + b"\n" + vertices.tobytes() + faces.tobytes())
+
+
+def read_heat_mesh(path: Path) -> HeatMesh:
+    """What `write_heat_mesh` wrote."""
+    header, body = path.read_bytes().split(b"end_header\n", 1)
+    counts = [int(line.split()[2]) for line in header.decode().splitlines() if line.startswith("element")]
+    layout = [("position", "<f4", 3), ("colour", "u1", 3), ("error", "<f4")]
+    vertices = np.frombuffer(body, layout, counts[0])
+    faces = np.frombuffer(body, [("count", "u1"), ("corners", "<i4", 3)], counts[1], vertices.nbytes)
+    mesh = Mesh(vertices["position"].astype(np.float64), faces["corners"].astype(np.int64))
+    return HeatMesh(mesh, vertices["error"].astype(np.float64))
+
+
+def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
+    """The mesh from three angles coloured by its error, RGB uint8 [side, 3 side, 3]."""
+    faces = torch.from_numpy(heat.mesh.faces)
+    colours = torch.from_numpy(colormaps["turbo"](np.clip(heat.error / HEAT_LIMIT_MM, 0, 1))[:, :3].copy()).float()
+    pictures = []
+    for angle in np.radians(_ANGLES):
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        turned = torch.from_numpy(heat.mesh.vertices @ turn.T).float()[None]
+        projected = turned / _HALF_HEIGHT_MM * torch.tensor([1.0, -1.0, -1.0])
+        fragments = rasterize(projected, faces, (side, side))
+        normals = vertex_normals(turned, faces)[0]
+        light = (normals @ torch.tensor([0.2, 0.3, 0.93])).clamp(0)[:, None] * 0.7 + 0.3
+        picture = interpolate(fragments, (colours * light)[faces])[0]
+        seen = (fragments.pix_to_face[0] >= 0)[..., None]
+        pictures.append((torch.where(seen, picture, torch.ones_like(picture)).clamp(0, 1) * 255).byte().numpy())
+    return np.concatenate(pictures, 1)
