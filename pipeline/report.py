@@ -10,7 +10,15 @@ from mfnet.config import load_params
 from mfnet.evaluation import figures
 from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
 from mfnet.evaluation.page import build_page
-from mfnet.evaluation.tables import BASELINES, build_tables, load_metrics, merged_metrics, write_tables
+from mfnet.evaluation.tables import (
+    BASELINES,
+    Table,
+    build_tables,
+    load_metrics,
+    merged_metrics,
+    worst_images,
+    write_tables,
+)
 from mfnet.evaluation.uncertainty import difference_table
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
@@ -40,9 +48,8 @@ def stage() -> None:
             differences.to_csv(folder / "differences.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
             _draw(folder, variants, per_image)
-        shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
         with whole_file(REPORTS / "index.html") as path:
-            path.write_text(build_page(tables, differences, variants[0], shown, _facts(merged, variants[0]), NOTES))
+            path.write_text(_page(tables, differences, per_image, variants[0], merged))
         with whole_file(REPORTS / "metrics.json") as path:
             path.write_text(json.dumps(merged, indent=1) + "\n")
         log_metrics(merged)
@@ -57,7 +64,8 @@ CAPTIONS = {
     "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the fused texture.",
     "curves.png": "Training loss, and landmark error on people the network never saw.",
     "cd_by_bin.png": "CD per image and pose bin of the wild set.",
-    "heat.png": "Distance to the scan on the predicted mesh, from three angles.",
+    "cumulative.png": "The share of images below a CD.",
+    "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends.",
     "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
     "heads.png": "The head model: the mean and people drawn from it.",
     "cameras.png": "One head from Multi-PIE's fifteen cameras and its texture; below, what three of them (front, "
@@ -77,9 +85,18 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     figures.curves(REPORTS / "curves", variants, folder / "curves.png")
     figures.error_by_bin(per_image, folder / "cd_by_bin.png")
     compared = [name for name in (first, *BASELINES) if name in per_image]
+    figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
     figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
     (folder / "training.png").write_bytes(last.read_bytes())
+
+
+def _page(
+    tables: list[Table], differences: pd.DataFrame, per_image: dict[str, pd.DataFrame], first: str, merged: dict
+) -> str:
+    shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
+    worst = worst_images(per_image[first])
+    return build_page(tables, differences, worst, first, shown, _facts(merged, first), NOTES)
 
 
 def _facts(merged: dict, variant: str) -> dict[str, str]:

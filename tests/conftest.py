@@ -1,7 +1,13 @@
 import os
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,3 +37,52 @@ def _seed() -> None:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+class Ch:
+    """Pickles as chumpy's plain array does."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.__dict__.update(x=x, _dirty_vars=set(), _itr=None, _depends_on_deps={})
+
+
+@pytest.fixture
+def flame_files(head: HeadModel, tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """FLAME's files, imitated from the procedural head with the traps of the originals."""
+    module = types.ModuleType("chumpy.ch")
+    module.Ch = Ch  # type: ignore[attr-defined]
+    Ch.__module__, Ch.__qualname__ = "chumpy.ch", "Ch"
+    sys.modules["chumpy"], sys.modules["chumpy.ch"] = types.ModuleType("chumpy"), module
+    directions = np.concatenate([head.shape_directions, head.expression_directions], -1).astype(float)
+    model = {
+        "v_template": head.template.astype(float),
+        "shapedirs": Ch(directions),
+        "posedirs": head.pose_directions.astype(float),
+        "J_regressor": scipy.sparse.csc_matrix(head.joint_regressor.astype(float)),
+        "weights": head.skinning_weights.astype(float),
+        "kintree_table": np.array([[4294967295, 0, 1, 1, 1], range(5)], np.uint32),
+        "f": head.faces.astype(np.uint32),
+        "bs_type": "lrotmin",
+    }
+    paths = {name: tmp_path / file for name, file in (
+        ("model", "generic_model.pkl"), ("landmarks", "landmark_embedding.npy"),
+        ("texture", "FLAME_texture.npz"), ("masks", "FLAME_masks.pkl"),
+    )}  # fmt: skip
+    data = pickle.dumps(model, protocol=2).replace(b"scipy.sparse._csc", b"scipy.sparse.csc")
+    paths["model"].write_bytes(data)
+    embedding = {
+        "static_lmk_faces_idx": head.static_landmark_faces,
+        "static_lmk_bary_coords": head.static_landmark_barycentric.astype(float),
+        "dynamic_lmk_faces_idx": torch.tensor(head.contour_landmark_faces),
+        "dynamic_lmk_bary_coords": torch.tensor(head.contour_landmark_barycentric),
+    }
+    np.save(paths["landmarks"], embedding, allow_pickle=True)  # type: ignore[arg-type]
+    np.savez(
+        paths["texture"], mean=head.albedo_mean[..., ::-1] * 255, vt=head.uv_coordinates, ft=head.uv_faces,
+        tex_dir=np.moveaxis(head.albedo_basis.astype(np.float32)[..., ::-1] * 255, 0, -1),
+    )  # fmt: skip
+    eyes = np.flatnonzero(head.regions["eyes"])
+    masks = {"left_eyeball": eyes[::2], "right_eyeball": eyes[1::2], "face": np.flatnonzero(head.regions["face"])}
+    paths["masks"].write_bytes(pickle.dumps(masks, protocol=0))
+    yield paths
+    del sys.modules["chumpy"], sys.modules["chumpy.ch"]

@@ -11,14 +11,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from scipy.spatial import cKDTree
 
 from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem, read_obj
 from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
 from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
-from mfnet.evaluation.heat import HeatMesh
+from mfnet.evaluation.heat import HeatMesh, surface_error
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
@@ -209,8 +208,7 @@ def heat_mesh(job: Job, cube: np.ndarray | None, faces: np.ndarray) -> HeatMesh 
         if found is None:
             return None
         aligned = found
-    error = np.asarray(cKDTree(aligned.truth.vertices).query(aligned.prediction.vertices)[0])
-    return HeatMesh(aligned.prediction, error)
+    return HeatMesh(aligned.prediction, surface_error(aligned.prediction, aligned.truth))
 
 
 def evenly_spaced(jobs: list[Job], wanted: Callable[[Job], bool], count: int) -> list[int]:

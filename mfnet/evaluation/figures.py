@@ -22,7 +22,7 @@ def heat_sheet(folder: Path, methods: list[str], target: Path) -> None:
     stems = sorted({path.stem for method in methods for path in (folder / method).glob("*.ply")})
     stems = [stem for stem in stems if all((folder / method / f"{stem}.ply").is_file() for method in methods)]
     stems = stems or sorted(path.stem for path in (folder / methods[0]).glob("*.ply"))
-    figure = Figure(figsize=(6.2 * len(methods), 2.1 * len(stems) + 0.8))
+    figure = Figure(figsize=(4.6 * len(methods), 1.7 * len(stems) + 0.4), layout="constrained")
     axes = figure.subplots(len(stems), len(methods), squeeze=False)
     for row, stem in enumerate(stems):
         for column, method in enumerate(methods):
@@ -69,6 +69,22 @@ def error_by_bin(per_image: dict[str, pd.DataFrame], target: Path) -> None:
             axis.plot(np.full(len(values), x), values, ".", color="black", ms=2)
     axis.set(xticks=range(len(BINS)), xticklabels=BINS, xlabel="yaw (degrees)", ylabel="CD (mm)")
     axis.legend(fontsize=8)
+    figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
+
+
+def cumulative(per_image: dict[str, pd.DataFrame], target: Path) -> None:
+    """Share of images below a CD: wild, and lab from three views, or from one for methods without three."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axis, setting in zip(figure.subplots(1, 2, sharey=True), ("wild", "three_view"), strict=True):
+        for method, table in per_image.items():
+            shown = setting if (table["setting"] == setting).any() else "single_view"
+            values = table.loc[table["setting"] == shown, "cd_mm"]
+            errors = np.sort(values.dropna())
+            label = method if shown == setting else f"{method}, one view"
+            axis.step(np.r_[0, errors], np.arange(len(errors) + 1) / max(len(values), 1), where="post", label=label)
+        axis.set(xlabel="CD (mm)", xlim=(0, 12), title="wild" if setting == "wild" else "lab, three views")
+        axis.legend(fontsize=8)
+    figure.axes[0].set_ylabel("share of images")
     figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
 
 

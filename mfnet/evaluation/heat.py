@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib import colormaps
+from scipy.spatial import cKDTree
 
 from mfnet.evaluation.facescape import Mesh
 from mfnet.render.rasterize import interpolate, rasterize
@@ -16,18 +17,37 @@ from mfnet.render.shading import vertex_normals
 HEAT_LIMIT_MM = 10.0
 _ANGLES = (-50, 0, 50)
 _HALF_HEIGHT_MM = 135.0
+_PALETTE = colormaps["turbo"].with_extremes(bad="0.6")
 
 
 class HeatMesh(NamedTuple):
-    """A prediction in the head's coordinates (mm) with each vertex's distance to the scan's nearest vertex (mm)."""
+    """A prediction in the head's coordinates (mm) with each vertex's error (mm), NaN where there is no scan."""
 
     mesh: Mesh
     error: np.ndarray
 
 
+def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
+    """Distance of each predicted vertex to the scan's nearest vertex, NaN where that is on the scan's rim.
+
+    A scan ends before the back of the head; what lies beyond its rim has no error, only a distance.
+    """
+    distance, nearest = cKDTree(truth.vertices).query(prediction.vertices)
+    edges = np.sort(truth.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
+    edges, count = np.unique(edges, axis=0, return_counts=True)
+    rim = np.zeros(len(truth.vertices), bool)
+    rim[edges[count == 1]] = True
+    return np.where(rim[nearest], np.nan, distance)
+
+
+def _colours(error: np.ndarray) -> np.ndarray:
+    """RGB in [0, 1], grey where there is no error."""
+    return _PALETTE(np.ma.masked_invalid(np.clip(error / HEAT_LIMIT_MM, 0, 1)))[:, :3]
+
+
 def write_heat_mesh(path: Path, heat: HeatMesh) -> None:
     """Binary PLY with a colour and the property error_mm per vertex; millimetres, the head's coordinates."""
-    colours = (colormaps["turbo"](np.clip(heat.error / HEAT_LIMIT_MM, 0, 1))[:, :3] * 255).astype(np.uint8)
+    colours = (_colours(heat.error) * 255).astype(np.uint8)
     layout = [("position", "<f4", 3), ("colour", "u1", 3), ("error", "<f4")]
     vertices = np.zeros(len(heat.error), layout)
     vertices["position"], vertices["colour"], vertices["error"] = heat.mesh.vertices, colours, heat.error
@@ -54,7 +74,7 @@ def read_heat_mesh(path: Path) -> HeatMesh:
 def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
     """The mesh from three angles coloured by its error, RGB uint8 [side, 3 side, 3]."""
     faces = torch.from_numpy(heat.mesh.faces)
-    colours = torch.from_numpy(colormaps["turbo"](np.clip(heat.error / HEAT_LIMIT_MM, 0, 1))[:, :3].copy()).float()
+    colours = torch.from_numpy(_colours(heat.error).copy()).float()
     pictures = []
     for angle in np.radians(_ANGLES):
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])

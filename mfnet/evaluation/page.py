@@ -24,6 +24,7 @@ figcaption, .scroll + p { color: #555; font-size: 13px } .scroll { overflow-x: a
 def build_page(
     tables: list[Table],
     differences: pd.DataFrame,
+    worst: pd.DataFrame,
     reference: str,
     figures: list[tuple[Path, str]],
     facts: dict[str, Any],
@@ -33,7 +34,9 @@ def build_page(
 
     Args:
         tables: the paper's tables.
-        differences, reference: of `mfnet.evaluation.uncertainty.difference_table`.
+        differences: of `mfnet.evaluation.uncertainty.difference_table`.
+        worst: of `mfnet.evaluation.tables.worst_images`.
+        reference: the method that the others are compared with, and whose worst images are shown.
         figures: picture files and their captions.
         facts: what is measured in one number, name -> text.
         notes: paragraphs below the title.
@@ -45,6 +48,7 @@ def build_page(
     parts.append(f"<h2>At a glance</h2><table>{rows}</table>")
     parts += [_table(table) for table in tables]
     parts.append(_differences(differences, reference))
+    parts.append(f"<h2>Where {html.escape(reference)} is worst</h2>{_rows(worst)}")
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
     return "\n".join([*parts, "</body></html>"]) + "\n"
@@ -67,18 +71,21 @@ def _table(table: Table) -> str:
 
 
 def _differences(differences: pd.DataFrame, reference: str) -> str:
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in differences.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in differences.itertuples(index=False)
-    )
     note = (
         f"<p>CD minus that of {html.escape(reference)} over the same images, mm, with the 95% interval and the number "
         "of people it rests on. A method without three views is compared, from its one, with the reference's three. "
         "One training per method: how two seeds differ is not in these intervals.</p>"
     )
-    table = f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>"
-    return f"<h2>What the differences are worth</h2>{table}{note}"
+    return f"<h2>What the differences are worth</h2>{_rows(differences)}{note}"
+
+
+def _rows(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in frame.itertuples(index=False)
+    )
+    return f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>"
 
 
 def _bold(cell: str) -> str:

@@ -129,6 +129,13 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def worst_images(per_image: pd.DataFrame, count: int = 10) -> pd.DataFrame:
+    """The images a method fails on, those without a score first, then by CD."""
+    order = per_image["cd_mm"].fillna(math.inf).sort_values(ascending=False, kind="stable").index[:count]
+    worst = per_image.loc[order, ["setting", "stem", "person", *METRICS]]
+    return worst.round(_DIGITS).rename(columns=_HEADINGS)
+
+
 def write_tables(tables: list[Table], folder: Path) -> None:
     """Write `<folder>/{1,2,3}.{md,csv}`."""
     for table in tables:

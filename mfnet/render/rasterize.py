@@ -17,6 +17,7 @@ from torch import Tensor
 from mfnet.errors import UserError
 
 _DEGENERATE = 1e-12
+_MOST_PAIRS = 2**22
 
 
 class Fragments(NamedTuple):
@@ -132,44 +133,62 @@ def _scan(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-de
 
 
 def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
-    """The same search as a batch of tensor operations: every (triangle, pixel of its box) pair at once."""
+    """The same search as tensor operations: (triangle, pixel of its box) pairs, a few million at once."""
     height, width = image_size
     scale = torch.tensor([width, height], dtype=torch.float64, device=vertices.device)
-    corners = vertices.double()[:, faces]
+    corners = vertices.double()[:, faces].flatten(0, 1)
     xy = (corners[..., :2] + 1) * 0.5 * scale - 0.5
-    a, b, c = xy.unbind(2)
-    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]
+    a, b, c = xy.unbind(1)
+    area = _cross(b - a, c - a)
     usable = (area.abs() > _DEGENERATE) & ~(area.gt(0) & cull_backfaces)
-    limit = torch.stack([scale.new_tensor(width - 1), scale.new_tensor(height - 1)])
-    first = xy.amin(2).ceil().clamp(min=0).minimum(limit + 1)
-    size = (xy.amax(2).floor().minimum(limit).clamp(min=-1) - first + 1).clamp(min=0)
+    first = xy.amin(1).ceil().clamp(min=0).minimum(scale)
+    size = (xy.amax(1).floor().minimum(scale - 1).clamp(min=-1) - first + 1).clamp(min=0)
     # Not a product: a corner that is not finite would survive it.
-    size, first = (torch.where(usable[..., None], value, 0).long() for value in (size, first))
-    count = (size[..., 0] * size[..., 1]).flatten()
+    size, first = (torch.where(usable[:, None], value, 0).long() for value in (size, first))
+    boxes = _Boxes(xy, area, corners[..., 2], first, size)
 
-    owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
-    rank = torch.arange(len(owner), device=count.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    column = first.view(-1, 2)[owner, 0] + rank % size.view(-1, 2)[owner, 0]
-    row = first.view(-1, 2)[owner, 1] + rank // size.view(-1, 2)[owner, 0]
-    a, b, c = (corner.reshape(-1, 2)[owner] for corner in (a, b, c))
-    point = torch.stack([column, row], 1).double()
-    weight_a = _cross(b - point, c - point) / area.flatten()[owner]
-    weight_b = _cross(c - point, a - point) / area.flatten()[owner]
-    weights = torch.stack([weight_a, weight_b, 1 - weight_a - weight_b], 1)
-    depth = (weights * corners[..., 2].reshape(-1, 3)[owner]).sum(1)
-    inside = (weights >= 0).all(1) & depth.isfinite()
-
-    depth = depth[inside].float()
-    bits = depth.view(torch.int32).long()
-    ordered = torch.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
-    image, face = owner[inside] // len(faces), owner[inside] % len(faces)
-    key = (ordered << 32) + face
-    pixel = (image * height + row[inside]) * width + column[inside]
     empty = torch.iinfo(torch.int64).max
     nearest = torch.full((len(vertices) * height * width,), empty, dtype=torch.int64, device=vertices.device)
-    nearest.scatter_reduce_(0, pixel, key, "amin")
+    total = size.prod(1).cumsum(0)
+    limits = torch.arange(_MOST_PAIRS, int(total[-1]) + _MOST_PAIRS, _MOST_PAIRS, device=total.device)
+    begin = 0
+    for end in torch.searchsorted(total, limits, right=True).clamp(min=1).tolist():
+        triangle, place, depth = _inside(_Boxes(*(part[begin:end] for part in boxes)))
+        triangle = triangle + begin
+        bits = depth.view(torch.int32).long()
+        ordered = torch.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+        image, face = triangle // len(faces), triangle % len(faces)
+        pixel = (image * height + place[:, 1]) * width + place[:, 0]
+        nearest.scatter_reduce_(0, pixel, (ordered << 32) + face, "amin")
+        begin = end
     found = torch.where(nearest == empty, -1, nearest & 0xFFFFFFFF)
     return found.view(len(vertices), height, width)
+
+
+class _Boxes(NamedTuple):
+    """T triangles in pixels: corners [T, 3, 2], twice the area [T], depths [T, 3], first pixel and size [T, 2]."""
+
+    corners: Tensor
+    area: Tensor
+    depth: Tensor
+    first: Tensor
+    size: Tensor
+
+
+def _inside(boxes: _Boxes) -> tuple[Tensor, Tensor, Tensor]:
+    """Triangle [P], column and row [P, 2] and depth [P] of the pixels in the boxes that lie inside their triangle."""
+    count = boxes.size.prod(1)
+    owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    rank = torch.arange(len(owner), device=count.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    across = boxes.size[owner, 0]
+    place = boxes.first[owner] + torch.stack([rank % across, rank // across], 1)
+    a, b, c = boxes.corners[owner].unbind(1)
+    point = place.double()
+    weight_a, weight_b = (_cross(u - point, v - point) / boxes.area[owner] for u, v in ((b, c), (c, a)))
+    weights = torch.stack([weight_a, weight_b, 1 - weight_a - weight_b], 1)
+    depth = (weights * boxes.depth[owner]).sum(1)
+    kept = (weights >= 0).all(1) & depth.isfinite()
+    return owner[kept], place[kept], depth[kept].float()
 
 
 def interpolate(fragments: Fragments, corner_values: Tensor) -> Tensor:

@@ -3,7 +3,16 @@ import pandas as pd
 from mfnet.config import VARIANTS
 from mfnet.data.facescape import BINS
 from mfnet.evaluation.page import build_page
-from mfnet.evaluation.tables import MEASURED, PUBLISHED, build_tables, formatted, merged_metrics, published, to_markdown
+from mfnet.evaluation.tables import (
+    MEASURED,
+    PUBLISHED,
+    build_tables,
+    formatted,
+    merged_metrics,
+    published,
+    to_markdown,
+    worst_images,
+)
 
 
 def metrics(cd: float) -> dict:  # type: ignore[type-arg]
@@ -49,11 +58,19 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     for table in tables:
         assert to_markdown(table).count("\n| ") == len(table.rows) + 1
     differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30] of 40, undecided"]})
-    page = build_page(tables, differences, "full", [], {"fact": "1 < 2"}, ["note"])
-    assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2
+    worst = pd.DataFrame({"stem": ["007"], "CD": [9.5]})
+    page = build_page(tables, differences, worst, "full", [], {"fact": "1 < 2"}, ["note"])
+    assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2 + 2
+    assert "<td>007</td><td>9.5</td>" in page
     assert "undecided" in page
     assert "http" not in page
     assert "1 &lt; 2" in page
+
+
+def test_worst_images_are_the_failed_ones_and_then_those_of_the_largest_distance() -> None:
+    scores = {"cd_mm": [1.0, None, 5.0, 3.0], "mne_rad": 0.1, "completeness": 1.0}
+    per_image = pd.DataFrame({"setting": "wild", "stem": list("abcd"), "person": list("abcd")} | scores)
+    assert worst_images(per_image, 3)["stem"].tolist() == ["b", "c", "d"]
 
 
 def test_merged_metrics_follow_the_contract() -> None:

@@ -1,3 +1,4 @@
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_kernel_and_tensor_search_see_the_same_triangles(seed: int, cull: bool, 
     vertices, faces = soup(seed)
     kernel, tensor = _search_cpu(vertices, faces, size, cull), _search_tensor(vertices, faces, size, cull)
     assert torch.equal(kernel, tensor)
+
+
+@pytest.mark.parametrize("most", [1, 40, 5000])
+def test_pairs_taken_in_small_parts_find_the_same(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    vertices, faces = soup(7)
+    at_once = _search_tensor(vertices, faces, (20, 20), False)
+    monkeypatch.setattr(import_module("mfnet.render.rasterize"), "_MOST_PAIRS", most)
+    assert torch.equal(_search_tensor(vertices, faces, (20, 20), False), at_once)
+    assert (_search_tensor(vertices + 9, faces, (20, 20), False) == -1).all()
 
 
 def test_both_searches_agree_on_a_head(head: HeadModel) -> None:

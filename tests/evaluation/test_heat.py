@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+from mfnet.evaluation.facescape import Mesh
+from mfnet.evaluation.heat import HeatMesh, heat_picture, read_heat_mesh, surface_error, write_heat_mesh
+
+
+def ball(radius: float) -> Mesh:
+    sphere = trimesh.creation.icosphere(4, radius)
+    return Mesh(np.array(sphere.vertices), np.array(sphere.faces))
+
+
+def front(mesh: Mesh) -> Mesh:
+    """The half with z > 0, its vertices numbered anew."""
+    kept = mesh.faces[(mesh.vertices[mesh.faces][..., 2] > 0).all(1)]
+    used, faces = np.unique(kept, return_inverse=True)
+    return Mesh(mesh.vertices[used], faces.reshape(-1, 3))
+
+
+def test_what_the_scan_does_not_reach_has_no_error() -> None:
+    prediction, truth = ball(62.0), front(ball(60.0))
+    error = surface_error(prediction, truth)
+    height = prediction.vertices[:, 2]
+    assert np.isnan(error[height < 0]).all()
+    np.testing.assert_allclose(error[height > 10], 2.0, atol=1e-6)
+    assert np.isnan(surface_error(truth, truth)).mean() < 0.1
+    closed = surface_error(prediction, ball(60.0))
+    assert np.isfinite(closed).all()
+
+
+def test_a_written_mesh_is_read_back_and_shown_grey_where_there_is_no_error(tmp_path: Path) -> None:
+    prediction = ball(62.0)
+    heat = HeatMesh(prediction, surface_error(prediction, front(ball(60.0))))
+    write_heat_mesh(tmp_path / "a.ply", heat)
+    again = read_heat_mesh(tmp_path / "a.ply")
+    np.testing.assert_allclose(again.error, heat.error, rtol=1e-5)
+    np.testing.assert_allclose(trimesh.load(tmp_path / "a.ply", process=False).vertices, prediction.vertices, atol=1e-3)
+    turned = Mesh(prediction.vertices * [-1, 1, -1], prediction.faces)
+    spread = [np.ptp(heat_picture(HeatMesh(mesh, heat.error), 64)[32, 96], axis=-1) for mesh in (prediction, turned)]
+    assert spread[0] > 30
+    assert spread[1] <= 1
