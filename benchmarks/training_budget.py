@@ -1,6 +1,6 @@
 """What a longer training gives: the same settings with more steps, scored on held-out people and on the lab set.
 
-`python benchmarks/training_budget.py 700 2100 6300` trains `full` once per number of steps on what the pipeline has
+`python benchmarks/training_budget.py 650 2050 6150` trains `full` once per number of steps on what the pipeline has
 already prepared, prints a table and draws `docs/figures/training_budget.png`. Trainings that have been measured
 before are read back from `data/training_budget.csv`.
 """
@@ -69,7 +69,7 @@ def draw(table: pd.DataFrame, target: Path) -> None:
     right.legend()
     for axis in (left, right):
         axis.set_xlim(left=0)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110)
 
