@@ -127,8 +127,7 @@ def _doctor(chosen: argparse.Namespace) -> None:
         ("data.multipie", params.data.multipie),
         ("data.facescape", params.data.facescape),
     ):
-        missing = "missing; made by `dvc repro synthesize`" if "data/raw" in str(path) else "missing"
-        print(f"{label}: {path} {'found' if path.exists() else missing}")
+        print(f"{label}: {path} {'found' if path.exists() else 'missing'}")
 
 
 if __name__ == "__main__":
