@@ -66,6 +66,13 @@ def test_a_stage_that_fails_stops_dvc_with_one_line_and_without_a_traceback(clon
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if line.startswith("error: data.multipie: ")]
     assert "Traceback" not in done.stderr
+    code = (
+        "from mlflow.tracking import MlflowClient; c = MlflowClient('sqlite:///mlflow.db');"
+        "e = c.get_experiment_by_name('mfnet').experiment_id;"
+        "print(sorted(r.info.run_name for r in c.search_runs([e], \"attributes.status = 'FAILED'\")))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=clone.folder, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "['index', 'pipeline']"
 
 
 def test_prefect_flow_looks_for_photographs_and_nests_its_stages(clone: Clone) -> None:
