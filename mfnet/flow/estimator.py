@@ -19,6 +19,7 @@ from torchvision.models.optical_flow import (
 )
 
 from mfnet.errors import UserError
+from mfnet.flow.authors_checkpoint import is_authors, torchvision_names
 
 PACKAGED_WEIGHTS = Path(str(files("mfnet.flow").joinpath("weights"))) / "raft_small.safetensors"
 _SMALLEST = 128
@@ -113,7 +114,7 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
 
     Args:
         name: "packaged" (this project's RAFT-small weights), "torchvision:small" or "torchvision:large" (their
-            published weights, downloaded), "classical", or the path of a state dict of torchvision's RAFT.
+            published weights, downloaded), "classical", or the path of a state dict: torchvision's or RAFT's authors'.
         updates: RAFT's refinement steps.
 
     Raises:
@@ -130,11 +131,13 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         )
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        if is_authors(state):
+            state = torchvision_names(state)
         large = any(key.startswith("mask_predictor") for key in state)
         model = raft_large() if large else raft_small()
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
-        raise UserError(f"flow.estimator: {path} does not hold torchvision's RAFT ({str(error)[:200]})") from error
+        raise UserError(f"flow.estimator: {path} does not hold RAFT's weights ({str(error)[:200]})") from error
     return RaftFlow(model, updates)
 
 
