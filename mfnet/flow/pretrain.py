@@ -1,9 +1,8 @@
 """Train RAFT-small from nothing on motion whose answer is known: `python -m mfnet.flow.pretrain`.
 
-Random textures under smooth motion teach the features to match; they give way to the faces over the training.
-Generated faces move, turn, change expression and light between two frames; the renderer knows where each visible
-point went. More than half of the pairs are masked to the face, as equation 6 masks them, and in a third the second
-frame is painted with the texture sampled from a third view, as equation 4 does; some pairs are identical.
+Random textures under smooth motion teach the features to match; they give way to generated faces (`mfnet.flow.motion`)
+over the training. The batch of a step is a function of seed and step, so that an interrupted training goes on as an
+unbroken one would.
 """
 
 from __future__ import annotations
@@ -11,163 +10,57 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import interpolate as resize
+from torch.utils.data import DataLoader, Dataset
 from torchvision.models.optical_flow import raft_small
 
-from mfnet.flow.estimator import PACKAGED_WEIGHTS, warp
-from mfnet.head import Flame, HeadModel, procedural_head
-from mfnet.render import Renderer, View, interpolate
-from mfnet.render.camera import orthographic_project
-from mfnet.render.rasterize import pixel_centres
-from mfnet.render.texture import fill_unseen
+from mfnet.errors import UserError
+from mfnet.flow.estimator import PACKAGED_WEIGHTS, FlowEstimator, RaftFlow
+from mfnet.flow.motion import KINDS, MotionPairs, Pairs
+from mfnet.head import HeadModel, procedural_head
 
+_TRAINED_ON, _HELD_OUT = (0, 2, 3, 4), 1
 _DECAY = 0.8
-_IDENTICAL = 0.15
-# Share of texture pairs in the first batch; it falls to none in the last.
-_TEXTURE_SHARE = 0.8
-_OCCLUSION_TOLERANCE = 0.02
+# Shares of the kinds of pairs, in the order of KINDS, at the beginning and from half of the training on.
+_FIRST_SHARES, _LAST_SHARES = (0.65, 0.15, 0.05, 0.05, 0.1, 0.0), (0.05, 0.25, 0.15, 0.3, 0.17, 0.08)
+_SETTLED = 0.5
+# The last steps are taken in full precision.
+_FULL_PRECISION = 0.1
 
 
-class MotionPairs:
-    """Endless batches of face pairs with exact flow."""
+class StepBatches(Dataset[Pairs]):
+    """The batch of every step, made as it is asked for."""
 
-    def __init__(self, head: HeadModel, image_size: int, seed: int) -> None:
-        self.flame = Flame(head)
-        self.renderer = Renderer(head, image_size, 160, len(head.albedo_basis))
-        self.image_size = image_size
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, steps: int, batch: int, image_sizes: list[int], seed: int) -> None:
+        self._steps, self._batch, self._image_sizes, self._seed = steps, batch, image_sizes, seed
 
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
+    @cached_property
+    def _pairs(self) -> list[MotionPairs]:
+        # Made where the batches are made, so that a process is sent four numbers and no heads.
+        heads = [procedural_head(head_seed) for head_seed in _TRAINED_ON]
+        return [MotionPairs(heads, size, self._seed) for size in self._image_sizes]
 
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*shape, generator=self.generator)
+    def __len__(self) -> int:
+        return self._steps
 
-    def _view(self, shape: Tensor, expression: Tensor, pose: Tensor, camera: Tensor) -> View:
-        """The head, its landmarks centred in the image as a crop centres them."""
-        out = self.flame(shape, expression, pose)
-        vertices = out.vertices - out.landmarks.mean(1, keepdim=True)
-        return self.renderer.view(vertices, orthographic_project(vertices, camera))
-
-    def _light(self, batch: int) -> Tensor:
-        light = self._normal(batch, 9, 1) * 0.12 + self._normal(batch, 9, 3) * 0.03
-        light[:, 0] += self._uniform(1.4, 2.7, batch, 1)
-        light[:, 1:4] += 0.45 * self._normal(batch, 3, 1)
-        light[:, 3] += 0.5
-        return light
-
-    def _skin(self, batch: int) -> Tensor:
-        albedo = self.renderer.albedo(self._normal(batch, self.renderer.albedo_basis.shape[0]))
-        grain = sum(
-            resize(self._normal(batch, 1, size, size), albedo.shape[-2:], mode="bicubic") * 0.07
-            for size in (20, 60, 160)
-        )
-        return (albedo * (1 + grain)).clamp(0.01, 1)
-
-    def _background(self, batch: int) -> Tensor:
-        cells = int(torch.randint(2, 12, (1,), generator=self.generator))
-        size = (self.image_size, self.image_size)
-        return (0.45 + 0.2 * resize(self._normal(batch, 3, cells, cells), size, mode="bilinear")).clamp(0, 1)
-
-    def _picture(self, skin: Tensor, view: View, light: Tensor, background: Tensor) -> Tensor:
-        lit = self.renderer.render(self.renderer.shaded_texture(view.normals, skin, light), view).clamp(0, 1)
-        return torch.where((view.fragments.pix_to_face >= 0)[:, None], lit, background)
-
-    @torch.no_grad()
-    def batch(self, size: int, textures: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A batch of face pairs, the first few replaced by warped random textures.
-
-        Returns:
-            first, second [B, 3, H, W] in [0, 1]; flow [B, 2, H, W] in pixels; weight [B, 1, H, W] where it is known.
-        """
-        faces = self._face_pairs(size - textures)
-        if not textures:
-            return faces
-        both = zip(self._texture_pairs(textures), faces, strict=True)
-        first, second, flow, weight = (torch.cat(parts) for parts in both)
-        return first, second, flow, weight
-
-    def _texture_pairs(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Random textures under smooth motion: easy to match, so that the features learn to."""
-        side = (self.image_size, self.image_size)
-        second = torch.full((size, 3, *side), 0.5)
-        for cells in (6, 16, 40, 96):
-            second = second + 0.13 * resize(self._normal(size, 3, cells, cells), side, mode="bicubic")
-        second = second.clamp(0, 1)
-        strength = self._uniform(0.2, 3.0, size, 1, 1, 1)
-        flow = strength * resize(self._normal(size, 2, 4, 4), side, mode="bicubic")
-        flow = flow + strength * self._normal(size, 2, 1, 1)
-        return warp(second, flow), second, flow, torch.ones(size, 1, *side)
-
-    def _face_pairs(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        shape, expression = self._normal(size, 100), self._normal(size, 50) * 0.7
-        pose = torch.zeros(size, 15)
-        pose[:, 0], pose[:, 2] = 0.15 * self._normal(size), 0.12 * self._normal(size)
-        pose[:, 1] = self._uniform(-1.3, 1.3, size)
-        pose[:, 6] = 0.12 * self._normal(size).abs()
-        camera = torch.stack(
-            [self._uniform(8.0, 12.0, size), 0.006 * self._normal(size), 0.006 * self._normal(size)], 1
-        )
-        strength = self._uniform(0, 1, size, 1) ** 1.5 * (self._uniform(0, 1, size, 1) > _IDENTICAL)
-        moved_pose = pose.clone()
-        moved_pose[:, :3] += strength * 0.10 * self._normal(size, 3)
-        moved_pose[:, 6:7] += strength * 0.08 * self._normal(size, 1)
-        moved_camera = camera * (1 + strength * 0.03 * self._normal(size, 1))
-        moved_camera[:, 1:] += strength * 0.003 * self._normal(size, 2)
-        first_view = self._view(shape, expression, pose, camera)
-        second_view = self._view(
-            shape + strength * 0.7 * self._normal(size, 100), expression + strength * 0.5 * self._normal(size, 50),
-            moved_pose, moved_camera,
-        )  # fmt: skip
-        flow, known = self._exact_flow(first_view, second_view)
-
-        skin, light, background = self._skin(size), self._light(size), self._background(size)
-        first = self._picture(skin, first_view, light, background)
-        relit = self._uniform(0, 1, size, 1, 1) < 0.35
-        same = (strength == 0)[..., None]
-        second_light = torch.where(relit & ~same, self._light(size), light)
-        second = self._picture(skin, second_view, second_light, background)
-        second = self._retextured(skin, second, second_view, shape, expression, pose, camera, same)
-
-        masked = self._uniform(0, 1, size, 1, 1, 1) < 0.6
-        mask = self.renderer.face_mask(first_view)
-        shade = torch.where(masked, mask, torch.ones_like(mask))
-        weight = known * torch.where(masked, mask, torch.ones_like(mask))
-        weight = torch.where(same[..., None], torch.ones_like(weight), weight)
-        return first * shade, second * shade, flow, weight
-
-    def _retextured(  # type: ignore[no-untyped-def]
-        self, skin, second, second_view, shape, expression, pose, camera, same
-    ) -> Tensor:
-        """Half of the second frames painted with a texture sampled from a third view under a third light."""
-        size = len(second)
-        third_pose = pose.clone()
-        third_pose[:, 1] += self._uniform(-0.9, 0.9, size)
-        third_view = self._view(shape, expression, third_pose, camera)
-        third = self._picture(skin, third_view, self._light(size), self._background(size))
-        texture, weight = self.renderer.extract(third, third_view)
-        texture = fill_unseen(texture, weight, self.renderer.albedo_mean)
-        painted = self.renderer.render(texture, second_view)
-        chosen = (self._uniform(0, 1, size, 1, 1) < 0.35) & ~same
-        return torch.where(chosen[..., None], painted, second)
-
-    def _exact_flow(self, first: View, second: View) -> tuple[Tensor, Tensor]:
-        """Where each visible point of the first view is in the second, and whether it is seen there."""
-        corners = second.projected[:, self.renderer.faces.flatten()].unflatten(1, (-1, 3))
-        target = interpolate(first.fragments, corners)
-        half = self.image_size / 2
-        seen = (first.fragments.pix_to_face >= 0)[..., None]
-        flow = (target[..., :2] - pixel_centres(self.renderer.image_size, target)) * half * seen
-        far = second.fragments.zbuf.amax() + 1
-        depth = torch.where(second.fragments.pix_to_face >= 0, second.fragments.zbuf, far)[:, None]
-        nearest = torch.nn.functional.grid_sample(depth, target[..., :2], mode="nearest", align_corners=False)
-        known = seen[..., 0] & (target[..., 2] < nearest[:, 0] + _OCCLUSION_TOLERANCE)
-        return flow.permute(0, 3, 1, 2), known[:, None].float()
+    def __getitem__(self, step: int) -> Pairs:
+        generator = torch.Generator().manual_seed(self._seed * 10**7 + step)
+        # Larger images are as much rarer and their batches as much smaller as they have more pixels.
+        share = torch.tensor([pairs.image_size**-2.0 for pairs in self._pairs])
+        pairs = self._pairs[int(torch.multinomial(share, 1, generator=generator))]
+        size = max(1, round(self._batch * (self._pairs[0].image_size / pairs.image_size) ** 2))
+        along = min(1.0, step / (_SETTLED * self._steps))
+        shares = torch.lerp(torch.tensor(_FIRST_SHARES), torch.tensor(_LAST_SHARES), along)
+        drawn = torch.multinomial(shares, size, replacement=True, generator=generator).bincount(minlength=len(KINDS))
+        pairs.seed(self._seed * 10**7 + step)
+        return pairs.batch(**dict(zip(KINDS, drawn.tolist(), strict=True)))
 
 
 def end_point_error(predicted: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
@@ -176,85 +69,120 @@ def end_point_error(predicted: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(
-    model: torch.nn.Module, head: HeadModel, image_size: int, updates: int, pairs: int = 64
-) -> dict[str, float]:
-    """Errors in pixels on held-out pairs: where covisible, on identical images, and of predicting no motion."""
-    data = MotionPairs(head, image_size, seed=10**6)
-    totals = {"end_point_error": 0.0, "no_motion": 0.0, "identical": 0.0}
-    for _ in range(pairs // 8):
-        first, second, flow, weight = data.batch(8)
-        predicted = model(first * 2 - 1, second * 2 - 1, num_flow_updates=updates)[-1]
-        still = model(first * 2 - 1, first * 2 - 1, num_flow_updates=updates)[-1]
-        zero = torch.zeros_like(flow)
-        totals["end_point_error"] += end_point_error(predicted, flow, weight).item()
-        totals["no_motion"] += end_point_error(zero, flow, weight).item()
-        totals["identical"] += end_point_error(still, zero, weight).item()
-    return {name: total / (pairs // 8) for name, total in totals.items()}
+def measure(estimator: FlowEstimator, head: HeadModel, image_size: int, pairs: int = 64) -> dict[str, dict[str, float]]:
+    """Mean errors in pixels on pairs of a head, by kind, and those of predicting no motion."""
+    data = MotionPairs([head], image_size, seed=10**6)
+    table = {}
+    for kind in KINDS:
+        batches = [data.batch(**{kind: 8}) for _ in range(pairs // 8)]
+        errors = [end_point_error(estimator(b.first, b.second), b.flow, b.weight).item() for b in batches]
+        motion = [end_point_error(torch.zeros_like(b.flow), b.flow, b.weight).item() for b in batches]
+        table[kind] = {"error": sum(errors) / len(errors), "motion": sum(motion) / len(motion)}
+    return table
 
 
-def pretrain(
-    steps: int, batch: int, image_size: int, updates: int, learning_rate: float, seed: int, work: Path
-) -> None:
-    """Train, resuming from `work/checkpoint.pt`, and write weights and training card beside the package's code."""
-    torch.manual_seed(seed)
-    head = procedural_head(0)
-    model = raft_small()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-5)
-    start, curve, spent = 0, [], 0.0
-    work.mkdir(parents=True, exist_ok=True)
-    checkpoint = work / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start, curve, spent = saved["step"], saved["curve"], saved["seconds"]
-    began = time.time() - spent
-    data = MotionPairs(head, image_size, seed * 10**5 + start)
-    for step in range(start, steps):
-        first, second, flow, weight = data.batch(batch, textures=round(_TEXTURE_SHARE * batch * (1 - step / steps)))
-        predictions = model(first * 2 - 1, second * 2 - 1, num_flow_updates=updates)
-        errors = [((p - flow).abs() * weight).sum() / weight.sum().clamp(min=1) for p in predictions]
-        loss = sum(_DECAY ** (len(errors) - 1 - index) * error for index, error in enumerate(errors))
+def sequence_loss(predictions: list[Tensor], pairs: Pairs) -> Tensor:
+    """L1 error of every refinement, the later the heavier (Teed and Deng, "RAFT", ECCV 2020, equation 7)."""
+    known = pairs.weight.sum().clamp(min=1)
+    errors = [((prediction - pairs.flow).abs() * pairs.weight).sum() / known for prediction in predictions]
+    return torch.stack([_DECAY ** (len(errors) - 1 - k) * error for k, error in enumerate(errors)]).sum()
+
+
+def learning_rate_at(step: int, steps: int, highest: float) -> float:
+    """A warm-up of 500 steps, then a straight line down to nothing."""
+    return highest * min((step + 1) / 500, 1.02 * (1 - step / steps))
+
+
+def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
+    """Train, resuming from `work/checkpoint.pt`, and write weights and training card beside the package's code.
+
+    Args:
+        settings: steps, batch, image_sizes, updates, learning_rate, seed; only with the same is a checkpoint resumed.
+        work: folder of the checkpoint.
+        workers: processes that make the batches.
+    """
+    torch.manual_seed(settings["seed"])
+    steps, updates = settings["steps"], settings["updates"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = raft_small().to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=1e-5)
+    start, curve, spent = _resume(work, settings, model, optimizer)
+    began, recent = time.time() - spent, []
+    data = StepBatches(steps, settings["batch"], settings["image_sizes"], settings["seed"])
+    # A forked process could not use numba's threads, which the rasterizer has.
+    context = "spawn" if workers else None
+    loader = DataLoader(
+        data, batch_size=None, sampler=range(start, steps), num_workers=workers, multiprocessing_context=context
+    )
+    for step, pairs in enumerate(_on(device, loader), start):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1, (step + 1) / 200, 1.02 * (1 - step / steps) ** 0.9)
+            group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
+        with torch.autocast(device.type, torch.bfloat16, enabled=step < (1 - _FULL_PRECISION) * steps):
+            predictions = model(pairs.first * 2 - 1, pairs.second * 2 - 1, num_flow_updates=updates)
         optimizer.zero_grad()
-        loss.backward()
+        sequence_loss(predictions, pairs).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            error = end_point_error(predictions[-1].detach(), flow, weight).item()
-            curve.append([step + 1, error])
-            print(f"step {step + 1}/{steps}  error {error:.3f} px  {time.time() - began:.0f} s", flush=True)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            state |= {"curve": curve, "seconds": time.time() - began}
-            torch.save(state, checkpoint)
-    package(model, {"steps": steps, "batch": batch, "image_size": image_size, "updates": updates, "seed": seed,
-                    "learning_rate": learning_rate, "seconds": round(time.time() - began), "curve": curve})  # fmt: skip
+        recent.append(end_point_error(predictions[-1].detach(), pairs.flow, pairs.weight).item())
+        if (step + 1) % 200 == 0 or step + 1 == steps:
+            curve.append([step + 1, sum(recent) / len(recent)])
+            recent = []
+            print(f"step {step + 1}/{steps}  error {curve[-1][1]:.3f} px  {time.time() - began:.0f} s", flush=True)
+            _save_checkpoint(work, settings, model, optimizer, (step + 1, curve, time.time() - began))
+    package(model.cpu(), settings | {"seconds": round(time.time() - began), "curve": curve})
+
+
+def _on(device: torch.device, loader: DataLoader[Pairs]) -> Iterator[Pairs]:
+    for pairs in loader:
+        yield Pairs(*(tensor.to(device) for tensor in pairs))
+
+
+def _save_checkpoint(work: Path, settings: dict, model: Any, optimizer: Any, progress: tuple) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": json.dumps(progress)}
+    torch.save(state | {"settings": json.dumps(settings)}, work / "checkpoint.new")
+    (work / "checkpoint.new").replace(work / "checkpoint.pt")
+
+
+def _resume(work: Path, settings: dict, model: Any, optimizer: Any) -> tuple[int, list[list[float]], float]:
+    """Step, curve and seconds of the checkpoint in the folder, or those of a beginning."""
+    path = work / "checkpoint.pt"
+    if not path.is_file():
+        return 0, [], 0.0
+    saved = torch.load(path, weights_only=True)
+    if saved["settings"] != json.dumps(settings):
+        raise UserError(f"{path} is of a training with {saved['settings']}; use these settings or another --work")
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    step, curve, seconds = json.loads(saved["progress"])
+    return step, curve, seconds
 
 
 def package(model: torch.nn.Module, card: dict) -> None:
     """Write the weights in half precision and the training card with the errors of those very weights."""
-    model = model.half().float().eval()
-    card["held_out_px"] = measure(model, procedural_head(1), card["image_size"], card["updates"])
+    estimator = RaftFlow(model.half().float(), card["updates"])
+    head = procedural_head(_HELD_OUT)
+    card["held_out_px"] = {f"{size} px": measure(estimator, head, size) for size in card["image_sizes"]}
     PACKAGED_WEIGHTS.parent.mkdir(exist_ok=True)
     save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, PACKAGED_WEIGHTS)
     PACKAGED_WEIGHTS.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
-    print(json.dumps(card["held_out_px"]))
+    print(json.dumps(card["held_out_px"], indent=1))
 
 
 def main() -> None:
     """Command line of the pretraining."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--image-size", type=int, default=128)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("data/flow_pretraining"))
-    arguments = parser.parse_args()
-    pretrain(**vars(arguments))
+    parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
+    settings = vars(parser.parse_args())
+    work, workers = settings.pop("work"), settings.pop("workers")
+    pretrain(settings, work, workers)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import torch
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.estimator import warp
-from mfnet.flow.pretrain import MotionPairs, end_point_error
+from mfnet.flow.motion import MotionPairs
+from mfnet.flow.pretrain import end_point_error
 from mfnet.flow.store import forward_backward_consistency
 from mfnet.head import procedural_head
 
@@ -37,7 +38,7 @@ def test_a_known_shift_is_found(name: str) -> None:
 
 
 def test_packaged_weights_beat_no_motion_on_faces_of_another_head() -> None:
-    first, second, flow, weight = MotionPairs(procedural_head(1), 128, seed=5).batch(8)
+    first, second, flow, weight = MotionPairs([procedural_head(1)], 128, seed=5).batch(moved=4, painted=4)
     found = load_flow_estimator("packaged")(first, second)
     error, still = (end_point_error(prediction, flow, weight) for prediction in (found, torch.zeros_like(flow)))
     assert error < 0.75 * still
@@ -89,17 +90,5 @@ def test_unknown_name_and_wrong_file_are_one_line(tmp_path: Path) -> None:
         load_flow_estimator("raft")
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="does not hold torchvision's RAFT"):
+    with pytest.raises(UserError, match="does not hold RAFT's weights"):
         load_flow_estimator(str(path))
-
-
-def test_exact_flow_points_at_the_same_skin() -> None:
-    """Warping the second frame by the generated flow gives the first, where nothing is hidden or relit."""
-    pairs = MotionPairs(procedural_head(0), 128, seed=1)
-    pairs._light = lambda batch: torch.zeros(batch, 9, 3).index_fill(1, torch.tensor([0]), 2.5)  # type: ignore[method-assign]
-    pairs._retextured = lambda skin, second, *rest: second  # type: ignore[method-assign]
-    first, second, flow, weight = pairs.batch(4)
-    inside = torch.nn.functional.avg_pool2d(weight, 5, 1, 2) > 0.999
-    difference = ((warp(second, flow) - first).abs() * inside).sum() / inside.sum() / 3
-    unwarped = ((second - first).abs() * inside).sum() / inside.sum() / 3
-    assert difference < 0.5 * unwarped
