@@ -98,7 +98,7 @@ class NetworkParams(Section):
 
 
 class LossParams(Section):
-    """The weights of equation 11, and which pixels equation 6 trusts."""
+    """The weights of equation 11, which pixels equation 6 trusts, and whether its flow is estimated in every step."""
 
     multiop: Weight
     singlelmk: Weight
@@ -106,6 +106,7 @@ class LossParams(Section):
     lip: Weight
     reg: Weight
     consistency: bool = False
+    multiop_form: Literal["in_loop", "precomputed"] = "in_loop"
 
 
 class TrainParams(Section):
@@ -157,6 +158,12 @@ class Params(Section):
     train: TrainParams
     fit: FitParams = FitParams()
     evaluate: EvaluateParams = EvaluateParams()
+
+    @model_validator(mode="after")
+    def _flow_fits_the_crops(self) -> Params:
+        if self.data.image_size % self.flow.stride:
+            raise ValueError(f"flow.stride {self.flow.stride} must divide data.image_size {self.data.image_size}")
+        return self
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -47,6 +47,20 @@ def multiview_optical(estimator: FlowEstimator, photograph: Tensor, rendered: Te
     return ((flow / half_image).abs().sum(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
 
 
+def multiview_projection(projected: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Equation 6 without a network in the loop: how far skin seen in one view is from where flow has it in another.
+
+    Args:
+        projected: [B, 2, h, w] in [-1, 1], differentiable in the geometry of both views.
+        target: [B, 2, h, w] in [-1, 1], from precomputed flow.
+        mask: MC [B, 1, h, w].
+
+    Returns:
+        Mean L1 distance over the mask, in units of half the image; 0 where the masks are empty.
+    """
+    return ((projected - target).abs().sum(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
+
+
 def single_view_keypoint(detected: Tensor, projected: Tensor) -> Tensor:
     """Equation 7: mean L1 distance of the landmarks, [B, 68, 2] each; all 68 project into MF."""
     return (detected - projected).abs().sum(-1).mean()

@@ -19,22 +19,20 @@ from torch import Tensor
 
 from mfnet import losses as equations
 from mfnet.config import LossParams, Params, TrainParams
-from mfnet.covisible import covisible_mask
 from mfnet.data.batches import TripletBatch, TripletData, augment
 from mfnet.data.landmarks import OUTER_EYES
 from mfnet.data.triplets import VIEWS
 from mfnet.flow import FlowEstimator
 from mfnet.flow.store import PAIRS
 from mfnet.head import Flame, HeadModel
+from mfnet.multiview import project_pairs, render_pairs
 from mfnet.network import MFNet, Parameters, decode
 from mfnet.parallel import progress
 from mfnet.render import Renderer
-from mfnet.render.texture import fill_unseen
 
 Log = Callable[[int, dict[str, float]], None]
 History = list[tuple[int, dict[str, float]]]
 _CHECKPOINT = "checkpoint.pt"
-_PAIR_VIEWS = torch.tensor([[VIEWS.index(a), VIEWS.index(b)] for a, b in PAIRS])
 
 
 class Modules(NamedTuple):
@@ -46,53 +44,12 @@ class Modules(NamedTuple):
     estimator: FlowEstimator
 
 
-class MultiviewPairs(NamedTuple):
-    """M ordered pairs (a, b) of one step, [M, ...]: photograph I_b, render I_{a->b} and mask MC_{a,b}."""
-
-    photograph: Tensor
-    rendered: Tensor
-    mask: Tensor
-
-
 def seed_everything(seed: int) -> None:
     """One seed for every generator, and deterministic kernels where there are any."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  for libraries that draw from the global generator
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def render_pairs(
-    modules: Modules, parameters: Parameters, batch: TripletBatch, pairs: Tensor, consistency: bool
-) -> MultiviewPairs:
-    """Equations 3 to 5 for chosen pairs: sample the texture of view a, render it in view b, mask.
-
-    Args:
-        modules: decoder and renderer.
-        parameters: predicted for the batch.
-        batch: the triplets.
-        pairs: [M, 2] triplet and index into `PAIRS`.
-        consistency: whether the mask also asks for forward-backward consistent flow.
-    """
-    triplet, pair = pairs.unbind(1)
-    view_a, view_b = _PAIR_VIEWS.to(pairs.device)[pair].unbind(1)
-    n_views = batch.images.shape[1]
-    chosen = torch.cat([triplet * n_views + view_a, triplet * n_views + view_b])
-    decoded = decode(modules.flame, parameters, chosen)
-    count = len(pairs)
-    renderer = modules.renderer
-    seen_a = renderer.view(decoded.vertices[:count], decoded.projected[:count])
-    seen_b = renderer.view(decoded.vertices[count:], decoded.projected[count:])
-    texture, weight = renderer.extract(batch.images[triplet, view_a], seen_a)
-    albedo = renderer.albedo(parameters.albedo[triplet, view_b])
-    shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[triplet, view_b])
-    rendered = renderer.render(fill_unseen(texture, weight, shaded.clamp(0, 1)), seen_b)
-    mask = covisible_mask(
-        batch.landmark_masks[triplet, pair],
-        renderer.face_mask(seen_b),
-        batch.consistency[triplet, pair] if consistency else None,
-    )
-    return MultiviewPairs(batch.images[triplet, view_b], rendered, mask)
 
 
 def compute_losses(
@@ -103,8 +60,7 @@ def compute_losses(
     detected = batch.landmarks.flatten(0, 1)
     multiop = projected.new_zeros(())
     if pairs is not None and weights.multiop:
-        shown = render_pairs(modules, parameters, batch, pairs, weights.consistency)
-        multiop = equations.multiview_optical(modules.estimator, *shown)
+        multiop = multiview_term(modules, parameters, batch, weights, pairs)
     return equations.Losses(
         multiop=multiop,
         singlelmk=equations.single_view_keypoint(detected, projected),
@@ -112,6 +68,16 @@ def compute_losses(
         lip=equations.lip_keypoint(detected, projected),
         reg=equations.regularisation(parameters.shape, parameters.expression, parameters.albedo),
     )
+
+
+def multiview_term(
+    modules: Modules, parameters: Parameters, batch: TripletBatch, weights: LossParams, pairs: Tensor
+) -> Tensor:
+    """Equation 6 over chosen pairs, in the form that the weights name."""
+    given = (modules.flame, modules.renderer, parameters, batch, pairs)
+    if weights.multiop_form == "precomputed":
+        return equations.multiview_projection(*project_pairs(*given))
+    return equations.multiview_optical(modules.estimator, *render_pairs(*given, weights.consistency))
 
 
 @torch.no_grad()
@@ -240,8 +206,7 @@ def _next_batch(
     epoch = torch.Generator().manual_seed(seed * 10**6 + step // per_epoch)
     order = torch.randperm(len(data), generator=epoch)
     place = step % per_epoch * settings.batch
-    rows = [data[int(k)] for k in order[place : place + settings.batch]]
-    batch = TripletBatch(*map(torch.stack, zip(*rows, strict=True)))
+    batch = data.batch(order[place : place + settings.batch].tolist())
     return augment(batch, settings.jitter, generator)
 
 
@@ -254,7 +219,7 @@ def training_picture(network: torch.nn.Module, modules: Modules, data: TripletDa
     decoded = decode(modules.flame, parameters)
     shapes = modules.renderer.depth_shading(modules.renderer.view(decoded.vertices, decoded.projected))
     pairs = torch.tensor([[0, 1], [0, 0], [0, 2]], device=device)
-    shown = render_pairs(modules, parameters, batch, pairs, consistency=False)
+    shown = render_pairs(modules.flame, modules.renderer, parameters, batch, pairs, consistency=False)
     photographs = batch.images[0]
     overlay = torch.where(shapes > 0, 0.35 * photographs + 0.65 * shapes, photographs)
     rows = [photographs, overlay, shown.rendered, shown.mask * shown.photograph]

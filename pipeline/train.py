@@ -33,7 +33,7 @@ def stage(variant: str) -> None:
     ):
         head = load_head(params.head)
         table = pd.read_parquet(triplets)
-        stores = (FaceStore(faces), FlowStore(flow))
+        stores = (FaceStore(faces), FlowStore(flow, with_flow=loss.multiop_form == "precomputed"))
         data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
         rows: list[dict[str, float]] = []
 

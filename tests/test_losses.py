@@ -45,6 +45,16 @@ def test_equation_6_pulls_a_shifted_render_back() -> None:
         assert gradient.item() * offset > 0
 
 
+def test_the_precomputed_form_is_the_mean_l1_distance_inside_the_mask() -> None:
+    projected = torch.rand(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    target, mask = torch.rand(2, 2, 4, 4, dtype=torch.float64), torch.zeros(2, 1, 4, 4, dtype=torch.float64)
+    mask[0, 0, 1, 2] = mask[1, 0, 3, 0] = 1
+    expected = (projected - target).abs()[[0, 1], :, [1, 3], [2, 0]].sum() / 2
+    assert losses.multiview_projection(projected, target, mask).item() == pytest.approx(expected.item())
+    assert losses.multiview_projection(projected, target, 0 * mask).item() == 0
+    assert torch.autograd.gradcheck(lambda p: losses.multiview_projection(p, target, mask), (projected,))
+
+
 def test_equation_7_is_the_mean_l1_distance() -> None:
     detected, projected = landmarks()
     expected = sum((detected - projected).abs()[b, i].sum() for b in range(3) for i in range(68)) / (3 * 68)

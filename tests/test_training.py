@@ -48,7 +48,7 @@ def setting(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Settin
     triplets = mine_triplets(faces, params.data, 0)
     store = FaceStore(root / "faces")
     precompute_flow(triplets, store, load_flow_estimator("classical"), params.flow, root / "flow")
-    stores = (store, FlowStore(root / "flow"))
+    stores = (store, FlowStore(root / "flow", with_flow=True))
     data = {split: TripletData(triplets, split, *stores) for split in ("train", "validation")}
     return Setting(params, data, head)
 
@@ -136,21 +136,25 @@ def test_multiview_term_appears_late_and_changes_the_outcome(setting: Setting, t
     assert losses(rows)[-1] != losses(without)[-1]
 
 
-def test_multiview_loss_reaches_shape_camera_and_rotation(setting: Setting) -> None:
+def test_both_forms_of_the_multiview_term_reach_shape_camera_and_rotation(setting: Setting) -> None:
     params = setting.params
     modules = training._modules(params, setting.head, load_flow_estimator("packaged"), torch.device("cpu"))
     network = training.MFNet(params.network, params.head).eval()
     batch = next(setting.data["train"].batches(2))
-    parameters = network(batch.images)
-    watched = {name: getattr(parameters, name) for name in ("shape", "rotation", "camera", "jaw")}
-    for tensor in watched.values():
-        tensor.retain_grad()
-    pairs = torch.tensor([[0, 0], [1, 2]])
-    terms = training.compute_losses(modules, parameters, batch, params.loss, pairs)
-    terms.multiop.backward()
-    for name, tensor in watched.items():
-        assert tensor.grad is not None, name
-        assert tensor.grad.abs().sum() > 0, name
+    values = set()
+    for form in ("in_loop", "precomputed"):
+        parameters = network(batch.images)
+        watched = {name: getattr(parameters, name) for name in ("shape", "rotation", "camera", "jaw")}
+        for tensor in watched.values():
+            tensor.retain_grad()
+        weights = params.loss.model_copy(update={"multiop_form": form})
+        terms = training.compute_losses(modules, parameters, batch, weights, torch.tensor([[0, 0], [1, 2]]))
+        terms.multiop.backward()
+        values.add(terms.multiop.item())
+        for name, tensor in watched.items():
+            assert tensor.grad is not None, name
+            assert tensor.grad.abs().sum() > 0, name
+    assert len(values) == 2
 
 
 def test_a_trained_folder_reconstructs_from_one_view_and_from_three(setting: Setting, tmp_path: Path) -> None:

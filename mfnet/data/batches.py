@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from typing import NamedTuple
 
@@ -17,22 +17,26 @@ from mfnet.data.store import FaceStore
 from mfnet.data.triplets import VIEWS
 from mfnet.flow.store import PAIRS, FlowStore
 
+_ALL_AGREE = 0.999
+
 
 class TripletBatch(NamedTuple):
     """B triplets, views in the order front, left, right.
 
-    images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]; landmark_masks and consistency
-    [B, 4, 1, h, w] of the ordered pairs of `mfnet.flow.store.PAIRS`.
+    images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]. Of the ordered pairs (a, b) of
+    `mfnet.flow.store.PAIRS`, over b: landmark_masks and consistency [B, 4, 1, h, w], and targets [B, 4, 2, h, w], where
+    the precomputed flow says that the skin is in a, in a's [-1, 1]; None without flow.
     """
 
     images: Tensor
     landmarks: Tensor
     landmark_masks: Tensor
     consistency: Tensor
+    targets: Tensor | None
 
     def to(self, device: torch.device) -> TripletBatch:
         """The batch on a device."""
-        return TripletBatch(*(tensor.to(device) for tensor in self))
+        return TripletBatch(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
 
 
 class TripletData(torch.utils.data.Dataset[TripletBatch]):
@@ -50,12 +54,19 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
         landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
         pairs = [self._flow.pair(int(row.name), a, b) for a, b in PAIRS]
+        targets = [pair.target for pair in pairs if pair.target is not None]
         return TripletBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255,
             torch.from_numpy(landmarks),
             torch.from_numpy(np.stack([pair.landmark_mask for pair in pairs])).float()[:, None],
             torch.from_numpy(np.stack([pair.consistent for pair in pairs])).float()[:, None],
+            torch.from_numpy(np.stack(targets)) if len(targets) == len(pairs) else None,
         )
+
+    def batch(self, positions: Iterable[int]) -> TripletBatch:
+        """The triplets at these positions of the split."""
+        parts = zip(*(self[position] for position in positions), strict=True)
+        return TripletBatch(*(None if part[0] is None else torch.stack(part) for part in parts))  # type: ignore[arg-type]
 
     def spread(self, count: int) -> TripletData:
         """At most so many of the triplets, evenly spaced over the split."""
@@ -68,7 +79,7 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
     def batches(self, size: int) -> Iterator[TripletBatch]:
         """All triplets once, in order."""
         for part in torch.arange(len(self)).split(size):
-            yield TripletBatch(*map(torch.stack, zip(*(self[int(k)] for k in part), strict=True)))
+            yield self.batch(part.tolist())
 
 
 def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
@@ -84,11 +95,12 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
     sign = torch.where(mirrored, -1.0, 1.0)
     # A mirrored left view is a right view, so the views and the pairs change places.
     images, landmarks = batch.images.clone(), batch.landmarks.clone()
-    masks, consistency = batch.landmark_masks.clone(), batch.consistency.clone()
     swap_views, swap_pairs = torch.tensor([0, 2, 1]), torch.tensor([2, 3, 0, 1])
     images[mirrored] = images[mirrored][:, swap_views]
     landmarks[mirrored] = landmarks[mirrored][:, swap_views][:, :, torch.from_numpy(MIRROR)]
-    masks[mirrored], consistency[mirrored] = masks[mirrored][:, swap_pairs], consistency[mirrored][:, swap_pairs]
+
+    def swapped(of_pairs: Tensor) -> Tensor:
+        return torch.where(mirrored[:, None, None, None, None], of_pairs[:, swap_pairs], of_pairs)
 
     scale = 1 + jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
     shift = jitter * torch.randn(n, views, 2, generator=generator).clamp(-2, 2)
@@ -102,13 +114,19 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
         grid = affine_grid(places.flatten(0, 1), list(flat.shape), align_corners=False)
         return grid_sample(flat, grid, mode=mode, align_corners=False).view_as(pictures)
 
-    target_view = torch.tensor([VIEWS.index(b) for _, b in PAIRS])
+    first_view, second_view = torch.tensor([[VIEWS.index(view) for view in pair] for pair in PAIRS]).unbind(1)
+    over_b = theta[:, second_view]
+    targets = batch.targets
+    if targets is not None:
+        placed = move(swapped(targets), over_b, "bilinear") * (flip * scale[..., None])[:, first_view, :, None, None]
+        targets = placed + shift[:, first_view, :, None, None]
     gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
     tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
-    placed = landmarks * flip[:, :, None] * scale[..., None, None]
     return TripletBatch(
         (move(images, theta, "bilinear") * gain * tint).clamp(0, 1),
-        placed + shift[:, :, None],
-        move(masks, theta[:, target_view], "nearest"),
-        move(consistency, theta[:, target_view], "nearest"),
+        landmarks * flip[:, :, None] * scale[..., None, None] + shift[:, :, None],
+        move(swapped(batch.landmark_masks), over_b, "nearest"),
+        # Only between samples that all agree may targets be interpolated.
+        (move(swapped(batch.consistency), over_b, "bilinear") > _ALL_AGREE).float(),
+        targets,
     )

@@ -1,6 +1,7 @@
 """Precomputed flow between the anchor and each side view, both ways, with consistency and landmark masks.
 
-One Parquet shard per subject and session; a row per ordered pair, at a stride, flow in float16 and masks as bits.
+One Parquet shard per subject and session; a row per ordered pair: the flow's mean over squares of pixels in float16,
+masks as bits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from mfnet.config import FlowParams
 from mfnet.covisible import landmark_mask
@@ -25,14 +27,19 @@ from mfnet.parallel import progress
 # (a, b) of equation 5 and 6: a's texture is rendered into b.
 PAIRS = (("front", "left"), ("left", "front"), ("front", "right"), ("right", "front"))
 _CONSISTENT_RELATIVE, _CONSISTENT_PIXELS = 0.01, 0.5
+_ALL = 0.999
 
 
 class PairFlow(NamedTuple):
-    """One ordered pair (a, b): flow from a to b [2, h, w] in a's pixels, and [h, w] bool masks over view b."""
+    """One ordered pair (a, b), all of it over b, in h x w squares of pixels.
 
-    flow: np.ndarray | None
+    consistent and landmark_mask [h, w] bool, the first where all pixels of a square are; target [2, h, w] float32:
+    where the flow says that the skin which b shows there is in a, in a's [-1, 1]; None from a store without flow.
+    """
+
     consistent: np.ndarray
     landmark_mask: np.ndarray
+    target: np.ndarray | None
 
 
 def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
@@ -82,9 +89,8 @@ def _load(faces: FaceStore, part: pd.DataFrame, view: str) -> Tensor:
 
 
 def _rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, stride: int) -> list[dict]:
-    half = stride // 2
-    coarse = flow[:, :, half::stride, half::stride].half().cpu().numpy()
-    agree = agreement[:, 0, half::stride, half::stride].cpu().numpy()
+    coarse = avg_pool2d(flow, stride).half().cpu().numpy()
+    agree = (avg_pool2d(agreement.float(), stride)[:, 0] > _ALL).cpu().numpy()
     rows = []
     for k, (triplet, row) in enumerate(part.iterrows()):
         landmarks = np.asarray(row[f"{b}_landmarks"], np.float32).reshape(-1, 2)
@@ -94,6 +100,7 @@ def _rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, s
                 "triplet": triplet,
                 "pair": f"{a}>{b}",
                 "size": coarse.shape[-1],
+                "stride": stride,
                 "flow": coarse[k].tobytes(),
                 "consistent": np.packbits(agree[k]).tobytes(),
                 "landmark_mask": np.packbits(mask).tobytes(),
@@ -109,11 +116,12 @@ class FlowStore:
         paths = sorted(folder.glob("*.parquet"))
         if not paths:
             raise UserError(f"flow: no shard in {folder}; run the flow stage")
-        columns = ["triplet", "pair", "size", "consistent", "landmark_mask", *(["flow"] if with_flow else [])]
+        columns = ["triplet", "pair", "size", "stride", "consistent", "landmark_mask"]
+        columns += ["flow"] if with_flow else []
         table = pa.concat_tables([pq.read_table(path, columns=columns, memory_map=True) for path in paths])
         keys = zip(table["triplet"].to_pylist(), table["pair"].to_pylist(), strict=True)
         self._row = {key: row for row, key in enumerate(keys)}
-        self._table = table
+        self._table, self.with_flow = table, with_flow
 
     def pair(self, triplet: int, a: str, b: str) -> PairFlow:
         """The pair (a, b) of the triplet with this row number in triplets.parquet."""
@@ -124,7 +132,14 @@ class FlowStore:
             packed = np.frombuffer(self._table[name][row].as_py(), np.uint8)
             return np.unpackbits(packed)[: size * size].reshape(size, size).astype(bool)
 
-        flow = None
-        if "flow" in self._table.column_names:
-            flow = np.frombuffer(self._table["flow"][row].as_py(), np.float16).reshape(2, size, size)
-        return PairFlow(flow, bits("consistent"), bits("landmark_mask"))
+        return PairFlow(bits("consistent"), bits("landmark_mask"), self._target(triplet, a, b))
+
+    def _target(self, triplet: int, a: str, b: str) -> np.ndarray | None:
+        """From the flow of the opposite pair, which starts from b."""
+        if not self.with_flow:
+            return None
+        row = self._row[triplet, f"{b}>{a}"]
+        size, stride = (self._table[name][row].as_py() for name in ("size", "stride"))
+        flow = np.frombuffer(self._table["flow"][row].as_py(), np.float16).reshape(2, size, size).astype(np.float32)
+        middle = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+        return np.stack([middle[None].repeat(size, 0), middle[:, None].repeat(size, 1)]) + flow * (2 / (size * stride))

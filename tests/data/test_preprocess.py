@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import grid_sample
 
 from mfnet.config import DataParams, FlowParams, SynthesizeParams
-from mfnet.data.batches import TripletData, augment
+from mfnet.data.batches import TripletBatch, TripletData, augment
 from mfnet.data.index import build_index
 from mfnet.data.landmarks import MIRROR, OUTER_EYES, Sidecar
 from mfnet.data.multipie import CAMERA_YAW
 from mfnet.data.store import FaceStore, preprocess
-from mfnet.data.triplets import mine_triplets
+from mfnet.data.triplets import VIEWS, mine_triplets
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import PAIRS, FlowStore, precompute_flow
@@ -142,12 +143,34 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Tree) -> TripletData:
     return TripletData(triplets, "train", store, FlowStore(target, with_flow=True))
 
 
-def test_precomputed_pairs_are_read_back(data: TripletData) -> None:
-    pair = data._flow.pair(int(data.rows.index[0]), *PAIRS[0])
-    assert pair.flow.shape == (2, 32, 32)
-    assert pair.landmark_mask.any()
-    assert pair.flow is not None
-    assert np.isfinite(pair.flow).all()
+def test_augmentation_keeps_targets_on_their_landmarks() -> None:
+    """Views that are affine images of one another: a target read at a landmark of b is that landmark in a."""
+    draw = torch.Generator().manual_seed(1)
+    n, size = 6, 32
+    landmarks = torch.empty(n, 3, 68, 2)
+    landmarks[:, 0] = torch.rand(n, 68, 2, generator=draw) * 1.2 - 0.6
+    matrix = torch.eye(2) + 0.15 * torch.randn(n, 2, 2, 2, generator=draw)
+    offset = 0.1 * torch.randn(n, 2, 1, 2, generator=draw)
+    landmarks[:, 1:] = landmarks[:, :1] @ matrix.mT + offset
+    middle = (torch.arange(size) + 0.5) * 2 / size - 1
+    places = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1).view(1, -1, 2)
+    targets = torch.empty(n, 4, 2, size, size)
+    for pair, (a, b) in enumerate(PAIRS):
+        a_from_front, from_b = a != "front", VIEWS.index(a if a != "front" else b) - 1
+        inverse = torch.linalg.inv(matrix[:, from_b])
+        there = places @ matrix[:, from_b].mT + offset[:, from_b]
+        back = (places - offset[:, from_b]) @ inverse.mT
+        targets[:, pair] = (there if a_from_front else back).mT.reshape(n, 2, size, size)
+    ones = torch.ones(n, 4, 1, size, size)
+    given = TripletBatch(torch.rand(n, 3, 3, 64, 64), landmarks, ones, ones, targets)
+    moved = augment(given, 0.1, torch.Generator().manual_seed(2))
+    assert moved.targets is not None
+    for pair, (a, b) in enumerate(PAIRS):
+        at = moved.landmarks[:, VIEWS.index(b)][:, None]
+        found = grid_sample(moved.targets[:, pair], at, align_corners=False)[:, :, 0].mT
+        known = grid_sample(moved.consistency[:, pair], at, align_corners=False)[:, 0, 0] > 0.999
+        assert known.float().mean() > 0.5
+        torch.testing.assert_close(found[known], moved.landmarks[:, VIEWS.index(a)][known], atol=1e-4, rtol=0)
 
 
 def test_augmentation_keeps_landmarks_on_their_pixels(data: TripletData) -> None:

@@ -1,0 +1,78 @@
+"""Skin that one view shows, projected into another by the head model."""
+
+import pytest
+import torch
+from torch.nn.functional import grid_sample
+
+from mfnet.config import HeadParams
+from mfnet.data.batches import TripletBatch
+from mfnet.head import Flame, HeadModel
+from mfnet.losses import multiview_projection
+from mfnet.multiview import project_pairs
+from mfnet.network import Parameters, decode, mean_parameters
+from mfnet.render import Renderer
+
+INNER_FACE = torch.arange(28, 36)
+PAIRS = torch.tensor([[0, 0], [0, 1], [1, 2], [1, 3]])
+
+
+def someone() -> Parameters:
+    generator = torch.Generator().manual_seed(3)
+    start = mean_parameters(2, 3, HeadParams(path="head.npz", n_albedo=1))
+    rotation = torch.zeros(2, 3, 3)
+    rotation[:, 1, 1], rotation[:, 2, 1] = -0.4, 0.4
+    return start._replace(
+        shape=torch.randn(2, 100, generator=generator),
+        rotation=rotation,
+        camera=0.05 * torch.randn(2, 3, 3, generator=generator),
+    )
+
+
+def batch(targets: torch.Tensor) -> TripletBatch:
+    ones = torch.ones(2, 4, 1, 32, 32)
+    return TripletBatch(torch.zeros(2, 3, 3, 128, 128), torch.zeros(2, 3, 68, 2), ones, ones, targets)
+
+
+@pytest.fixture(scope="module")
+def tools(head: HeadModel) -> tuple[Flame, Renderer]:
+    return Flame(head), Renderer(head, 128, 32, n_albedo=1)
+
+
+def test_landmarks_go_where_the_other_view_has_them(tools: tuple[Flame, Renderer]) -> None:
+    """The map sampled at a landmark of view b is that landmark in view a, to half a pixel."""
+    parameters = someone()
+    landmarks = decode(tools[0], parameters).landmarks[..., :2].unflatten(0, (2, 3))
+    projected, _, mask = project_pairs(*tools, parameters, batch(torch.zeros(2, 4, 2, 32, 32)), PAIRS)
+    views = torch.tensor([[0, 1], [1, 0], [0, 2], [2, 0]])
+    for k, (triplet, pair) in enumerate(PAIRS.tolist()):
+        a, b = views[pair].tolist()
+        place = landmarks[triplet, b, INNER_FACE][None, None]
+        found = grid_sample(projected[k : k + 1], place, align_corners=False)[0, :, 0].T
+        within = grid_sample(mask[k : k + 1], place, align_corners=False)[0, 0, 0] > 0.999
+        assert within.sum() >= 3
+        miss = (found - landmarks[triplet, a, INNER_FACE]).norm(dim=-1)[within]
+        # A square is four pixels wide and the nose is not flat.
+        assert miss.median() < 2 / 128
+        assert miss.max() < 6 / 128
+
+
+def test_the_truth_has_no_loss_and_descending_leads_back_to_it(tools: tuple[Flame, Renderer]) -> None:
+    true = someone()
+    targets = torch.zeros(2, 4, 2, 32, 32)
+    targets[PAIRS[:, 0], PAIRS[:, 1]] = project_pairs(*tools, true, batch(targets), PAIRS).projected
+    assert multiview_projection(*project_pairs(*tools, true, batch(targets), PAIRS)) == 0
+    offset = torch.zeros_like(true.rotation)
+    offset[:, 1:, 1] = 0.05
+    rotation = (true.rotation + offset).requires_grad_()
+    loss = multiview_projection(*project_pairs(*tools, true._replace(rotation=rotation), batch(targets), PAIRS))
+    loss.backward()
+    assert loss > 0
+    assert rotation.grad is not None
+    assert (rotation.grad * offset).sum() > 0
+
+
+def test_flow_that_disagrees_is_left_out(tools: tuple[Flame, Renderer]) -> None:
+    given = batch(torch.zeros(2, 4, 2, 32, 32))
+    nowhere = given._replace(consistency=torch.zeros_like(given.consistency))
+    assert project_pairs(*tools, someone(), given, PAIRS).mask.mean() > 0.1
+    assert project_pairs(*tools, someone(), nowhere, PAIRS).mask.sum() == 0
