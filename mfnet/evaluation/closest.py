@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 _LEVELS = 9
+_TOGETHER = 256
 
 
 def distances_to_grid(points: np.ndarray, queries: np.ndarray, surface: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -24,21 +25,29 @@ def distances_to_grid(points: np.ndarray, queries: np.ndarray, surface: np.ndarr
     return _query(points, queries, surface, low, high, offsets, valid.shape[0])
 
 
-def _boxes(surface: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@numba.njit(cache=True)
+def _boxes(surface, valid):  # type: ignore[no-untyped-def]
     """Bounding boxes of the cells and of every 2 x 2 group above them, levels one after another from the cells."""
     n = valid.shape[0]
-    low, high = np.full((n, n, 3), np.inf), np.full((n, n, 3), -np.inf)
-    k = np.flatnonzero(valid)
-    corners = surface[k[:, None] + np.array([0, 1, n, n + 1])]
-    low.reshape(-1, 3)[k], high.reshape(-1, 3)[k] = corners.min(1), corners.max(1)
-    lows, highs = [low], [high]
-    while lows[-1].shape[0] > 1:
-        size = lows[-1].shape[0] // 2
-        lows.append(lows[-1].reshape(size, 2, size, 2, 3).min((1, 3)))
-        highs.append(highs[-1].reshape(size, 2, size, 2, 3).max((1, 3)))
-    offsets = np.cumsum([0] + [level.shape[0] ** 2 for level in lows[:-1]])
-    flat = [np.concatenate([level.reshape(-1, 3) for level in levels]) for levels in (lows, highs)]
-    return flat[0], flat[1], offsets
+    offsets = np.zeros(_LEVELS, np.int64)
+    for level in range(1, _LEVELS):
+        offsets[level] = offsets[level - 1] + (n >> (level - 1)) ** 2
+    low, high = np.full((offsets[-1] + 1, 3), np.inf), np.full((offsets[-1] + 1, 3), -np.inf)
+    for cell in range(n * n):
+        if valid[cell // n, cell % n]:
+            for axis in range(3):
+                a, b = surface[cell, axis], surface[cell + 1, axis]
+                c, d = surface[cell + n, axis], surface[cell + n + 1, axis]
+                low[cell, axis], high[cell, axis] = min(a, b, c, d), max(a, b, c, d)
+    for level in range(1, _LEVELS):
+        width = n >> level
+        for cell in range(width * width):
+            first = offsets[level - 1] + 2 * (cell // width) * 2 * width + 2 * (cell % width)
+            for child in (first, first + 1, first + 2 * width, first + 2 * width + 1):
+                for axis in range(3):
+                    low[offsets[level] + cell, axis] = min(low[offsets[level] + cell, axis], low[child, axis])
+                    high[offsets[level] + cell, axis] = max(high[offsets[level] + cell, axis], high[child, axis])
+    return low, high, offsets
 
 
 @numba.njit(cache=True, inline="always")
@@ -97,35 +106,54 @@ def _triangle_distance(p, a, b, c):  # type: ignore[no-untyped-def]
     return x * x + y * y + z * z
 
 
+@numba.njit(cache=True, inline="always")
+def _cell_distance(p, surface, cell, n):  # type: ignore[no-untyped-def]
+    a, b, c, d = surface[cell], surface[cell + 1], surface[cell + n], surface[cell + n + 1]
+    return min(_triangle_distance(p, a, b, c), _triangle_distance(p, d, c, b))
+
+
+@numba.njit(cache=True)
+def _nearest(p, own, guess, stack, surface, low, high, offsets, n):  # type: ignore[no-untyped-def]
+    """Squared distance to the surface and the cell that is nearest; `guess` is a cell to begin with, or -1."""
+    best, found = np.inf, guess
+    if guess >= 0:
+        best = _cell_distance(p, surface, guess, n)
+    own_row, own_column = own // n, own % n
+    stack[0, 0], stack[0, 1], depth = len(offsets) - 1, 0, 1
+    while depth > 0:
+        depth -= 1
+        level, cell = stack[depth, 0], stack[depth, 1]
+        if _box_distance(p, low, high, offsets[level] + cell) >= best:
+            continue
+        if level == 0:
+            distance = _cell_distance(p, surface, cell, n)
+            if distance < best:
+                best, found = distance, cell
+            continue
+        width = n >> level
+        row, column = 2 * (cell // width), 2 * (cell % width)
+        # The child that holds the query's own pixel goes last onto the stack and so comes off first.
+        near_row = 1 if (own_row >> (level - 1)) > row else 0
+        near_column = 1 if (own_column >> (level - 1)) > column else 0
+        for other in (3, 2, 1, 0):
+            child_row = row + (near_row ^ (other >> 1))
+            child_column = column + (near_column ^ (other & 1))
+            child = child_row * 2 * width + child_column
+            if _box_distance(p, low, high, offsets[level - 1] + child) < best:
+                stack[depth, 0], stack[depth, 1] = level - 1, child
+                depth += 1
+    return best, found
+
+
 @numba.njit(parallel=True, cache=True)
 def _query(points, queries, surface, low, high, offsets, n):  # type: ignore[no-untyped-def]
     result = np.empty(len(queries))
-    for q in numba.prange(len(queries)):
-        p = points[queries[q]]
-        stack_level, stack_cell = np.empty(4 * _LEVELS, np.int64), np.empty(4 * _LEVELS, np.int64)
-        stack_level[0], stack_cell[0], depth = len(offsets) - 1, 0, 1
-        best = np.inf
-        own_row, own_column = queries[q] // n, queries[q] % n
-        while depth > 0:
-            depth -= 1
-            level, cell = stack_level[depth], stack_cell[depth]
-            if _box_distance(p, low, high, offsets[level] + cell) >= best:
-                continue
-            if level == 0:
-                a, b, c, d = surface[cell], surface[cell + 1], surface[cell + n], surface[cell + n + 1]
-                best = min(best, _triangle_distance(p, a, b, c), _triangle_distance(p, d, c, b))
-                continue
-            width = n >> level
-            row, column = 2 * (cell // width), 2 * (cell % width)
-            # The child that holds the query's own pixel goes last onto the stack and so comes off first.
-            near_row = 1 if (own_row >> (level - 1)) > row else 0
-            near_column = 1 if (own_column >> (level - 1)) > column else 0
-            for other in (3, 2, 1, 0):
-                child_row = row + (near_row ^ (other >> 1))
-                child_column = column + (near_column ^ (other & 1))
-                child = child_row * 2 * width + child_column
-                if _box_distance(p, low, high, offsets[level - 1] + child) < best:
-                    stack_level[depth], stack_cell[depth] = level - 1, child
-                    depth += 1
-        result[q] = np.sqrt(best)
+    for part in numba.prange((len(queries) + _TOGETHER - 1) // _TOGETHER):
+        stack = np.empty((4 * _LEVELS, 2), np.int64)
+        # Neighbours lie near neighbouring cells, so that the last answer already bounds the next.
+        guess = -1
+        for q in range(part * _TOGETHER, min((part + 1) * _TOGETHER, len(queries))):
+            own = queries[q]
+            squared, guess = _nearest(points[own], own, guess, stack, surface, low, high, offsets, n)
+            result[q] = np.sqrt(squared)
     return result
