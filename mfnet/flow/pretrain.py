@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numba
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -55,12 +56,13 @@ class StepBatches(Dataset[Pairs]):
         # Larger images are as much rarer and their batches as much smaller as they have more pixels.
         share = torch.tensor([pairs.image_size**-2.0 for pairs in self._pairs])
         pairs = self._pairs[int(torch.multinomial(share, 1, generator=generator))]
-        size = max(1, round(self._batch * (self._pairs[0].image_size / pairs.image_size) ** 2))
+        couples = max(1, round(self._batch / 2 * (self._pairs[0].image_size / pairs.image_size) ** 2))
         along = min(1.0, step / (_SETTLED * self._steps))
         shares = torch.lerp(torch.tensor(_FIRST_SHARES), torch.tensor(_LAST_SHARES), along)
-        drawn = torch.multinomial(shares, size, replacement=True, generator=generator).bincount(minlength=len(KINDS))
+        drawn = torch.multinomial(shares, couples, replacement=True, generator=generator).bincount(minlength=len(KINDS))
         pairs.seed(self._seed * 10**7 + step)
-        return pairs.batch(**dict(zip(KINDS, drawn.tolist(), strict=True)))
+        # Two of a kind are made in the time of one.
+        return pairs.batch(**dict(zip(KINDS, (2 * drawn).tolist(), strict=True)))
 
 
 def end_point_error(predicted: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
@@ -112,8 +114,9 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
     # A forked process could not use numba's threads, which the rasterizer has.
     context = "spawn" if workers else None
     loader = DataLoader(
-        data, batch_size=None, sampler=range(start, steps), num_workers=workers, multiprocessing_context=context
-    )
+        data, batch_size=None, sampler=range(start, steps), num_workers=workers, multiprocessing_context=context,
+        worker_init_fn=_on_one_thread if workers else None,
+    )  # fmt: skip
     for step, pairs in enumerate(_on(device, loader), start):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
@@ -130,6 +133,11 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
             print(f"step {step + 1}/{steps}  error {curve[-1][1]:.3f} px  {time.time() - began:.0f} s", flush=True)
             _save_checkpoint(work, settings, model, optimizer, (step + 1, curve, time.time() - began))
     package(model.cpu(), settings | {"seconds": round(time.time() - began), "curve": curve})
+
+
+def _on_one_thread(worker: int) -> None:
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def _on(device: torch.device, loader: DataLoader[Pairs]) -> Iterator[Pairs]:
@@ -172,7 +180,7 @@ def package(model: torch.nn.Module, card: dict) -> None:
 def main() -> None:
     """Command line of the pretraining."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
     parser.add_argument("--updates", type=int, default=6)
