@@ -2,6 +2,7 @@
 
 Generated faces are seen from the front and from a side. The renderer knows which of the pixels that show the face in
 one view show skin that the other sees too; the mask of landmarks and face model is scored against that, both ways.
+"At the outline" is the share of the mask that touches the background, where a soft silhouette could act.
 `--consistency` also asks that the packaged estimator's flow agrees both ways, `--picture PATH` draws what the table
 counts: landmarks that both cameras see, and the mask where it is right, wrong and missing.
 """
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from mfnet.covisible import landmark_mask, visible_landmarks
 from mfnet.flow import load_flow_estimator
@@ -66,10 +68,11 @@ class Faces:
 
 
 class Scored(NamedTuple):
-    """Masks over view b, [B, S, S] bool: what equation 5 says, and what both cameras see of the face."""
+    """Over view b, [B, S, S] bool: what equation 5 says, what both cameras see of the face, the head's last pixels."""
 
     mask: np.ndarray
     truth: np.ndarray
+    outline: np.ndarray
 
 
 def score(renderer: Renderer, a: Seen, b: Seen, yaw_a: float, yaw_b: float, consistent: Tensor | None) -> Scored:
@@ -80,17 +83,19 @@ def score(renderer: Renderer, a: Seen, b: Seen, yaw_a: float, yaw_b: float, cons
     mask = np.stack([np.kron(part, np.ones((_STRIDE, _STRIDE), bool)) for part in coarse]) & face
     if consistent is not None:
         mask &= consistent[:, 0].numpy()
-    return Scored(mask, covisible[:, 0].bool().numpy() & face)
+    background = (b.view.fragments.pix_to_face < 0).float()[:, None]
+    outline = max_pool2d(background, 3, 1, 1)[:, 0].bool().numpy()
+    return Scored(mask, covisible[:, 0].bool().numpy() & face, outline)
 
 
 def table(head: HeadModel, people: int, with_consistency: bool) -> pd.DataFrame:
-    """Precision, IoU and recall per yaw, pooled over people, sides and both directions."""
+    """Precision, IoU, recall and the mask's share of outline per yaw, pooled over people, sides and both directions."""
     faces = Faces(head, people, seed=0)
     front = faces.see(0)
     estimate = load_flow_estimator("packaged")
     rows = []
     for yaw in YAWS:
-        counts = np.zeros(3)
+        counts = np.zeros(4)
         for side in (-yaw, yaw):
             other = faces.see(side)
             agree: list[Tensor | None] = [None, None]
@@ -102,9 +107,10 @@ def table(head: HeadModel, people: int, with_consistency: bool) -> pd.DataFrame:
                 score(faces.renderer, other, front, side, 0, agree[1]),
             ):
                 both = scored.mask & scored.truth
-                counts += [both.sum(), scored.mask.sum(), scored.truth.sum()]
-        hit, said, true = counts
-        rows.append({"yaw": yaw, "precision": hit / said, "IoU": hit / (said + true - hit), "recall": hit / true})
+                counts += [both.sum(), scored.mask.sum(), scored.truth.sum(), (scored.mask & scored.outline).sum()]
+        hit, said, true, outline = counts
+        row = {"yaw": yaw, "precision": hit / said, "IoU": hit / (said + true - hit), "recall": hit / true}
+        rows.append(row | {"at the outline": outline / said})
     return pd.DataFrame(rows)
 
 

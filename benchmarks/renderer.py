@@ -10,6 +10,7 @@ the peak of a first call above what the process held before it (Linux only).
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import subprocess
@@ -224,6 +225,8 @@ def measure_memory(case: Case, side: str) -> float:
     call = contest.ours if side == "ours" else contest.peer
     if call is None:
         return float("nan")
+    # What earlier calls freed goes back to the system, or a first call could take it without being seen.
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _memory_mib("VmRSS")
     call()

@@ -1,0 +1,218 @@
+"""What each flow estimator is worth here: `python benchmarks/flow.py` prints two Markdown tables.
+
+The first has errors in pixels on pairs of a held-out head whose flow is known (`mfnet.flow.motion`), and the time of a
+pair beside OpenCV's DIS. The second has, for both forms of equation 6, the time of the term with its gradient for four
+pairs, and where that gradient points: its cosine with the way back to the true parameters, from parameters that miss
+them as a half-trained network does. The landmark term of equation 7 is the last row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, cosine_similarity
+
+from mfnet import losses
+from mfnet.config import HeadParams
+from mfnet.covisible import landmark_mask
+from mfnet.data.batches import TripletBatch
+from mfnet.errors import UserError
+from mfnet.flow import FlowEstimator, load_flow_estimator
+from mfnet.flow.motion import KINDS
+from mfnet.flow.pretrain import measure
+from mfnet.flow.store import PAIRS, forward_backward_consistency
+from mfnet.head import Flame, HeadModel, procedural_head
+from mfnet.multiview import project_pairs, render_pairs
+from mfnet.network import Parameters, decode, mean_parameters
+from mfnet.render import Renderer
+
+NAMES = ("packaged", "classical", "torchvision:small", "torchvision:large")
+VIEWS = ("front", "left", "right")
+_SIZE, _STRIDE, _N_ALBEDO = 128, 4, 20
+_PAIRS_A_STEP = 4
+# How far the parameters miss the truth: standard deviations of the groups whose gradient is looked at.
+_MISSED = {"shape": 0.7, "expression": 0.4, "rotation": 0.05, "camera": 0.02}
+
+
+class Dis(FlowEstimator):
+    """OpenCV's dense inverse search, the peer: fast, classical, not differentiable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """See FlowEstimator."""
+        flows = [self._search.calc(*map(self._grey, pair), None) for pair in zip(first, second, strict=True)]
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def _grey(image: Tensor) -> np.ndarray:
+        return np.ascontiguousarray((image.mean(0).clamp(0, 1) * 255).byte().numpy())
+
+
+def estimators() -> dict[str, FlowEstimator]:
+    """All that run on this machine."""
+    found: dict[str, FlowEstimator] = {}
+    for name in NAMES:
+        try:
+            found[name] = load_flow_estimator(name)
+        except UserError as error:
+            print(f"{name} left out: {error}")
+    return found
+
+
+def seconds(call: Callable[[], object], rounds: int = 7) -> float:
+    """Median of a few calls after a first."""
+    call()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def error_table(head: HeadModel, image_size: int) -> pd.DataFrame:
+    """End-point errors by kind of pair, and the time of a pair as a multiple of DIS's."""
+    images = torch.rand(2, 8, 3, image_size, image_size)
+    rows = []
+    with torch.no_grad():
+        peer = Dis()
+        base = seconds(lambda: peer(*images))
+        for name, estimator in {**estimators(), "OpenCV DIS": peer}.items():
+            errors = measure(estimator, head, image_size)
+            took = seconds(lambda estimator=estimator: estimator(*images))  # type: ignore[misc]
+            row = {"estimator": name, **{kind: errors[kind]["error"] for kind in KINDS}}
+            rows.append(row | {"ms a pair": 1e3 * took / 8, "time / DIS": took / base})
+        rows.append({"estimator": "no motion", **{kind: errors[kind]["motion"] for kind in KINDS}})
+    return pd.DataFrame(rows)
+
+
+class Triplets:
+    """Generated people photographed from the front and from both sides, with all that is true of them."""
+
+    def __init__(self, head: HeadModel, people: int, yaw: float, seed: int) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        self.flame, self.renderer = Flame(head), Renderer(head, _SIZE, 128, _N_ALBEDO)
+        start = mean_parameters(people, 3, HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO))
+        rotation = 0.05 * torch.randn(people, 3, 3, generator=draw)
+        rotation[:, 1, 1] -= yaw
+        rotation[:, 2, 1] += yaw
+        albedo = torch.randn(people, 1, _N_ALBEDO, generator=draw).expand(-1, 3, -1)
+        light = start.light + 0.15 * torch.randn(people, 1, 9, 3, generator=draw)
+        light[:, :, 3] += 0.6
+        self.true = start._replace(
+            shape=torch.randn(people, 100, generator=draw), expression=0.5 * torch.randn(people, 50, generator=draw),
+            rotation=rotation, camera=0.03 * torch.randn(people, 3, 3, generator=draw), albedo=albedo, light=light,
+        )  # fmt: skip
+        moved = {}
+        for name, size in _MISSED.items():
+            at = getattr(self.true, name)
+            moved[name] = at + size * torch.randn(at.shape, generator=draw)
+        self.missed = self.true._replace(**moved)
+        self.images, self.landmarks = self._photograph()
+        self.pairs = torch.tensor([[person, pair] for person in range(people) for pair in range(len(PAIRS))])
+
+    def _photograph(self) -> tuple[Tensor, Tensor]:
+        people = len(self.true.shape)
+        decoded = decode(self.flame, self.true)
+        view = self.renderer.view(decoded.vertices, decoded.projected)
+        # The lamps stay with the head while the cameras go round it, as in Multi-PIE: lit as the front is.
+        lit = self.renderer.shaded_texture(
+            view.normals[::3], self.renderer.albedo(self.true.albedo[:, 0]), self.true.light[:, 0]
+        )
+        pictures = self.renderer.render(lit.repeat_interleave(3, 0), view).clamp(0, 1)
+        background = torch.full_like(pictures, 0.4)
+        shown = torch.where((view.fragments.pix_to_face >= 0)[:, None], pictures, background)
+        return shown.unflatten(0, (people, 3)), decoded.landmarks[..., :2].unflatten(0, (people, 3))
+
+    def batch(self, estimator: FlowEstimator) -> TripletBatch:
+        """With the flow stage's masks, consistency and targets by an estimator."""
+        yaw = torch.rad2deg(self.true.rotation[..., 1]).numpy()
+        views = [(VIEWS.index(a), VIEWS.index(b)) for a, b in PAIRS]
+        size = _SIZE // _STRIDE
+        masks = [
+            [landmark_mask(self.landmarks[k, b].numpy(), yaw[k, a], yaw[k, b], size) for a, b in views]
+            for k in range(len(yaw))
+        ]
+        middle = (torch.arange(size) + 0.5) * 2 / size - 1
+        place = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        consistency, targets = [], []
+        with torch.no_grad():
+            for a, b in views:
+                back, there = (estimator(self.images[:, p], self.images[:, q]) for p, q in ((b, a), (a, b)))
+                agreement = forward_backward_consistency(back, there).float()
+                consistency.append((avg_pool2d(agreement, _STRIDE) > 0.999).float())
+                targets.append(place + avg_pool2d(back, _STRIDE) * (2 / _SIZE))
+        return TripletBatch(
+            self.images, self.landmarks, torch.from_numpy(np.array(masks)).float()[:, :, None],
+            torch.stack(consistency, 1), torch.stack(targets, 1),
+        )  # fmt: skip
+
+
+def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataFrame:
+    """Both forms of equation 6 with every estimator: time of four pairs, mean cosine of the gradient by group."""
+    triplets = Triplets(head, people, float(np.radians(yaw_degrees)), seed=0)
+    given = (triplets.flame, triplets.renderer)
+    rows = []
+    for name, estimator in estimators().items():
+        batch = triplets.batch(estimator)
+
+        def in_loop(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
+            return losses.multiview_optical(estimator, *render_pairs(*given, parameters, batch, pairs, False))
+
+        def precomputed(parameters: Parameters, pairs: Tensor, batch=batch) -> Tensor:  # type: ignore[no-untyped-def]
+            return losses.multiview_projection(*project_pairs(*given, parameters, batch, pairs))
+
+        for form, term in (("in_loop", in_loop), ("precomputed", precomputed)):
+            rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
+
+    def landmarks(parameters: Parameters, pairs: Tensor) -> Tensor:
+        projected = decode(triplets.flame, parameters).landmarks[..., :2]
+        return losses.single_view_keypoint(triplets.landmarks.flatten(0, 1), projected)
+
+    rows.append({"form": "equation 7", "estimator": "-", **_judged(triplets, landmarks)})
+    return pd.DataFrame(rows)
+
+
+def _judged(triplets: Triplets, term: Callable[[Parameters, Tensor], Tensor]) -> dict[str, float]:
+    free = {name: getattr(triplets.missed, name).clone().requires_grad_() for name in _MISSED}
+    missed = triplets.missed._replace(**free)
+    value = term(missed, triplets.pairs)
+    gradients = torch.autograd.grad(value, list(free.values()))
+    row = {"ms for 4 pairs": 1e3 * seconds(lambda: term(missed, triplets.pairs[:_PAIRS_A_STEP]).backward(), rounds=3)}
+    row |= {"at the miss": value.item(), "at the truth": term(triplets.true, triplets.pairs).item()}
+    for name, gradient in zip(_MISSED, gradients, strict=True):
+        away = (getattr(triplets.missed, name) - getattr(triplets.true, name)).flatten(1)
+        row[name] = cosine_similarity(gradient.flatten(1), away).mean().item()
+    return row
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description="Error, cost and gradient quality of the flow estimators.")
+    parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
+    parser.add_argument("--head", type=Path, help="a held-out head model; the second procedural one where not given")
+    parser.add_argument("--people", type=int, default=8)
+    parser.add_argument("--yaw", type=float, default=30.0, help="degrees from the front to the side views")
+    chosen = parser.parse_args()
+    head = HeadModel.load(chosen.head) if chosen.head else procedural_head(1)
+    for size in chosen.image_sizes:
+        print(f"\nEnd-point error in pixels at {size} x {size}\n")
+        print(error_table(head, size).to_markdown(index=False, floatfmt=".3f"))
+    print(f"\nGradient of equation 6 at {chosen.yaw:.0f} degrees\n")
+    print(gradient_table(head, chosen.people, chosen.yaw).to_markdown(index=False, floatfmt=".3f"))
+
+
+if __name__ == "__main__":
+    main()
