@@ -20,7 +20,8 @@ from mfnet.data.batches import TripletData
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
 from mfnet.data.store import FaceStore
-from mfnet.evaluation.benchmark import ParametricMethod, Photographs, plan, run, summarise
+from mfnet.evaluation.benchmark import plan, run, summarise
+from mfnet.evaluation.methods import ParametricMethod, Photographs
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore
 from mfnet.head import load_head

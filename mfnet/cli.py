@@ -84,7 +84,8 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
-    from mfnet.evaluation.benchmark import ParametricMethod, Photographs, plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.methods import ParametricMethod, Photographs  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
     params = load_params()

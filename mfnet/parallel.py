@@ -29,10 +29,18 @@ def parallel_map(
         label: shown with the progress.
         workers: processes; None is one per core. The result does not depend on it.
     """
+    return list(parallel_stream(work, items, label, workers))
+
+
+def parallel_stream(
+    work: Callable[[Item], Result], items: list[Item], label: str, workers: int | None = None
+) -> Iterator[Result]:
+    """`parallel_map`, its results as they come; in the order of the items."""
     workers = min(workers or os.cpu_count() or 1, len(items))
     if workers <= 1:
-        return list(progress(map(work, items), label, len(items)))
+        yield from progress(map(work, items), label, len(items))
+        return
     # The pool is kept for the next call. Results come back as they are, never as read-only views of a file.
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         results = Parallel(return_as="generator", max_nbytes=None)(delayed(work)(item) for item in items)
-        return list(progress(results, label, len(items)))
+        yield from progress(results, label, len(items))

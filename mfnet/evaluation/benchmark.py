@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
-from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem, read_obj
-from mfnet.data.landmarks import LandmarkDetector
-from mfnet.errors import UserError
 from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
 from mfnet.evaluation.heat import HeatMesh, surface_error
-from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
-from mfnet.landmark_fit import MeanHeadFit
-from mfnet.network import decode
-from mfnet.parallel import parallel_map, progress
-from mfnet.reconstruct import Reconstructor
+from mfnet.evaluation.methods import Job, Method
+from mfnet.parallel import parallel_map, parallel_stream
 
 # The three views of a person: the front and thirty degrees to either side. A scored view takes the place of the
 # one whose yaw is nearest to its own.
 _TRIPLE = (0, 1, 8)
 _LAB_YAW = (0, 30, 21.5, -21.5, 0, 0, 21.5, -21.5, -30, 60, -60)
 METRICS = ("cd_mm", "mne_rad", "completeness")
-
-
-class Job(NamedTuple):
-    """One prediction to make and score: the scored item's image comes first among the inputs."""
-
-    setting: str
-    item: WildItem | LabItem
-    images: tuple[Path, ...]
-
-
-class Method(Protocol):
-    """Anything that places a head in a photograph."""
-
-    faces: np.ndarray
-
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-        """Vertices [V, 3] in the image cube of each job's scored photograph; None where it shows no face."""
-        ...
 
 
 def triple_views(view: int) -> tuple[int, int, int]:
@@ -67,118 +44,86 @@ def plan(benchmark: Benchmark, lab_views: Sequence[int], three_view: bool = True
     return jobs + [Job("single_view", item, (item.image,)) for item in lab]
 
 
-class Photographs:
-    """Reads benchmark images and their landmarks, by path."""
-
-    def __init__(self, root: Path, detector: LandmarkDetector) -> None:
-        self._root, self._detector = root, detector
-        self._landmarks: dict[Path, np.ndarray | None] = {}
-
-    def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where no face is found."""
-        image = read_image(path)
-        if image is None:
-            raise UserError(f"evaluate: {path} is missing or not a readable image; expected 256 x 256 RGB")
-        if path not in self._landmarks:
-            self._landmarks[path] = self._detector(str(path.relative_to(self._root)), image)
-        landmarks = self._landmarks[path]
-        return None if landmarks is None else (image, landmarks)
-
-
-class ParametricMethod:
-    """MFNet, or the landmark fit, over jobs in batches of equally many views."""
-
-    def __init__(self, reconstructor: Reconstructor, photographs: Photographs, batch: int) -> None:
-        self.faces = reconstructor.head.faces
-        self._reconstructor, self._photographs, self._batch = reconstructor, photographs, batch
-
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-        """See Method; a side view without a face is left out of its triple."""
-        predicted: dict[int, np.ndarray] = {}
-        inputs = [self._inputs(job) for job in jobs]
-        for count in sorted({len(paths) for paths in inputs if paths}):
-            group = [index for index, paths in enumerate(inputs) if len(paths) == count]
-            for start in progress(range(0, len(group), self._batch), f"predict, {count} view(s)"):
-                chosen = group[start : start + self._batch]
-                predicted |= dict(zip(chosen, self._predict([inputs[k] for k in chosen]), strict=True))
-        return [predicted.get(index) for index in range(len(jobs))]
-
-    def _inputs(self, job: Job) -> list[Path]:
-        found = [path for path in job.images if self._photographs(path) is not None]
-        return found if found[:1] == [job.images[0]] else []
-
-    def _predict(self, inputs: list[list[Path]]) -> list[np.ndarray]:
-        people = []
-        for paths in inputs:
-            seen = [self._photographs(path) for path in paths]
-            people.append([self._reconstructor.square(*photograph) for photograph in seen if photograph is not None])
-        parameters = self._reconstructor.predict(people)
-        n_views = parameters.rotation.shape[1]
-        scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
-        with torch.no_grad():
-            projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
-        return [image_cube(vertices, views[0].crop) for vertices, views in zip(projected, people, strict=True)]
-
-
-class MeanHeadMethod:
-    """The mean head over jobs; sees only the scored photograph's landmarks."""
-
-    def __init__(self, fit: MeanHeadFit, photographs: Photographs, crop_scale: float) -> None:
-        self.faces = fit.head.faces
-        self._fit, self._photographs, self._scale = fit, photographs, crop_scale
-
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-        """See Method."""
-        return [self._place(job) for job in progress(jobs, "mean head")]
-
-    def _place(self, job: Job) -> np.ndarray | None:
-        photograph = self._photographs(job.images[0])
-        if photograph is None:
-            return None
-        landmarks = photograph[1]
-        crop = crop_around(landmarks, self._scale)
-        normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
-        return image_cube(self._fit.fit(normalised), crop)
-
-
 @lru_cache(maxsize=4)
 def _truth(path: Path) -> Mesh:
     return Mesh(*read_obj(path))
 
 
-def _submitted(item: WildItem | LabItem, cube: np.ndarray, faces: np.ndarray) -> Mesh:
-    return Mesh(wild_mesh(cube) if isinstance(item, WildItem) else lab_mesh(cube, item.focal), faces)
+class Verdict(NamedTuple):
+    """An item's score, and why it has none: "" where it has."""
+
+    score: Score
+    failure: str
 
 
-def _score(task: tuple[Job, np.ndarray | None], faces: np.ndarray) -> Score:
-    job, cube = task
-    if cube is None:
-        return Score(math.nan, math.nan, math.nan)
-    item, prediction = job.item, _submitted(job.item, cube, faces)
+def _judge(task: tuple[Job, np.ndarray | None], faces: np.ndarray) -> Verdict:
+    job, vertices = task
+    if vertices is None:
+        return Verdict(Score(math.nan, math.nan, math.nan), "no face found in the photograph")
+    item, prediction = job.item, Mesh(vertices, faces)
     if isinstance(item, WildItem):
-        return score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center)
-    return score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center)
+        score = score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center)
+    else:
+        score = score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center)
+    # Section 9 of the protocol: here the official evaluator stops.
+    failure = "prediction and scan share no surface, or it leaves the cylinder map" if math.isnan(score.cd_mm) else ""
+    return Verdict(score, failure)
 
 
-def run(method: Method, jobs: list[Job], workers: int | None) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
+def run(
+    method: Method, jobs: list[Job], workers: int | None, unfinished: Path | None = None
+) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
     """Predict and score every job.
 
+    Args:
+        method: to be judged.
+        jobs: from `plan`.
+        workers: processes that score; None is one per core.
+        unfinished: a file of scores that an interrupted run has left, and this one would leave. A score counts for
+            the same prediction of the same item only.
+
     Returns:
-        One row per job (setting, index, stem, person, bin, focal, view and the metrics, NaN where an item failed),
-        and the predicted vertices in the image cube.
+        One row per job (setting, index, stem, person, bin, focal, view and the metrics, NaN where an item failed,
+        and `failure`, why), and the predicted vertices.
     """
-    cubes = method(jobs)
-    tasks = list(zip(jobs, cubes, strict=True))
-    scores = parallel_map(partial(_score, faces=method.faces), tasks, "score", workers)
+    predictions = method(jobs)
+    tasks = list(zip(jobs, predictions, strict=True))
     rows = []
-    for job, score in zip(jobs, scores, strict=True):
+    for job, verdict in zip(jobs, _verdicts(tasks, method.faces, workers, unfinished), strict=True):
         item = job.item
         lab = isinstance(item, LabItem)
         place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
         named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem}
-        rows.append({"setting": job.setting, **named, **place, **score._asdict()})
-    columns = ["setting", "index", "stem", "person", "bin", "focal", "view", *METRICS]
-    return pd.DataFrame(rows).reindex(columns=columns), cubes
+        result = {**verdict.score._asdict(), "failure": verdict.failure}
+        rows.append({"setting": job.setting, **named, **place, **result})
+    columns = ["setting", "index", "stem", "person", "bin", "focal", "view", *METRICS, "failure"]
+    return pd.DataFrame(rows).reindex(columns=columns), predictions
+
+
+def _verdicts(
+    tasks: list[tuple[Job, np.ndarray | None]], faces: np.ndarray, workers: int | None, unfinished: Path | None
+) -> list[Verdict]:
+    judge = partial(_judge, faces=faces)
+    if unfinished is None:
+        return parallel_map(judge, tasks, "score", workers)
+    digests = [_digest(*task) for task in tasks]
+    lines = unfinished.read_text().splitlines() if unfinished.is_file() else []
+    known = {digest: Verdict(Score(*score), failure) for digest, score, failure in map(json.loads, lines)}
+    left = [task for task, digest in zip(tasks, digests, strict=True) if digest not in known]
+    new = iter([digest for digest in digests if digest not in known])
+    with unfinished.open("a") as stream:
+        for digest, verdict in zip(new, parallel_stream(judge, left, "score", workers), strict=True):
+            known[digest] = verdict
+            stream.write(json.dumps([digest, verdict.score, verdict.failure]) + "\n")
+            stream.flush()
+    return [known[digest] for digest in digests]
+
+
+def _digest(job: Job, vertices: np.ndarray | None) -> str:
+    scan = job.item.mesh
+    content = b"" if vertices is None else np.ascontiguousarray(vertices).tobytes()
+    named = f"{job.setting} {job.item.stem} {scan} {scan.stat().st_mtime_ns} "
+    return hashlib.blake2b(named.encode() + content, digest_size=12).hexdigest()
 
 
 def summarise(per_image: pd.DataFrame) -> dict:
@@ -196,11 +141,11 @@ def summarise(per_image: pd.DataFrame) -> dict:
     }
 
 
-def heat_mesh(job: Job, cube: np.ndarray | None, faces: np.ndarray) -> HeatMesh | None:
+def heat_mesh(job: Job, vertices: np.ndarray | None, faces: np.ndarray) -> HeatMesh | None:
     """Error of a scored prediction over its surface; None where there is none or it could not be aligned."""
-    if cube is None:
+    if vertices is None:
         return None
-    item, truth, prediction = job.item, _truth(job.item.mesh), _submitted(job.item, cube, faces)
+    item, truth, prediction = job.item, _truth(job.item.mesh), Mesh(vertices, faces)
     if isinstance(item, WildItem):
         aligned = align_wild(truth, prediction, item.pupil_scale, item.rotation, item.head_center)
     else:

@@ -1,6 +1,7 @@
 """The generated benchmark, the baselines and the way from a reconstruction to a score."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,12 @@ from mfnet.config import FitParams, HeadParams, SynthesizeParams
 from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
-from mfnet.evaluation.benchmark import MeanHeadMethod, Photographs, heat_mesh, plan, run, summarise, triple_views
+from mfnet.evaluation import benchmark
+from mfnet.evaluation.benchmark import heat_mesh, plan, run, summarise, triple_views
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
+from mfnet.evaluation.methods import Job, MeanHeadMethod, Photographs
+from mfnet.evaluation.oracle import OracleMethod
 from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
@@ -36,20 +40,20 @@ def root(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_generated_tree_is_the_benchmarks(root: Path) -> None:
-    benchmark = Benchmark(root)
-    assert [item.bin for item in benchmark.wild()] == list(BINS)
-    lab = benchmark.lab()
+    data = Benchmark(root)
+    assert [item.bin for item in data.wild()] == list(BINS)
+    lab = data.lab()
     assert len(lab) == 33
     assert [item.index for item in lab] == list(range(33))
     assert (lab[14].focal, lab[14].view) == (1, 3)
     np.testing.assert_allclose(lab[0].rotation, np.diag([1.0, -1, -1]), atol=1e-12)
-    for item in benchmark.wild()[:1] + lab[:1]:
+    for item in data.wild()[:1] + lab[:1]:
         assert cv2.imread(str(item.image)).shape == (256, 256, 3)
 
 
 def test_truth_scores_perfectly_against_itself_and_the_camera_files_fit(root: Path) -> None:
-    benchmark = Benchmark(root)
-    wild, lab = benchmark.wild()[2], benchmark.lab()[12]
+    data = Benchmark(root)
+    wild, lab = data.wild()[2], data.lab()[12]
     truth = Mesh(*read_obj(wild.mesh))
     assert score_wild(truth, truth, wild.pupil_scale, wild.rotation, wild.head_center).cd_mm < 1e-4
     truth = Mesh(*read_obj(lab.mesh))
@@ -118,7 +122,7 @@ def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Pat
         if job.setting == "wild" or job.item.index < 11
     ]
     method = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
-    per_image, cubes = run(method, jobs, 1)
+    per_image, predictions = run(method, jobs, 1)
     assert len(per_image) == 4 + 3
     assert per_image["cd_mm"].between(0.5, 12).all()
     assert (per_image["completeness"] > 0.9).all()
@@ -127,7 +131,7 @@ def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Pat
     assert summary["lab"]["single_view"]["cd_mm"] == pytest.approx(per_image["cd_mm"][4:].mean())
     json.dumps(summary, allow_nan=False)
 
-    heat = heat_mesh(jobs[0], cubes[0], method.faces)
+    heat = heat_mesh(jobs[0], predictions[0], method.faces)
     assert heat is not None
     write_heat_mesh(tmp_path / "a.ply", heat)
     again = read_heat_mesh(tmp_path / "a.ply")
@@ -140,10 +144,52 @@ def test_a_photograph_without_a_face_is_a_failed_item_and_not_the_end(root: Path
     find = Sidecar(root)
     blind = str(jobs[1].images[0].relative_to(root))
     photographs = Photographs(root, lambda path, image: None if path == blind else find(path, image))
-    per_image, cubes = run(MeanHeadMethod(MeanHeadFit(head), photographs, 1.25), jobs, 1)
+    per_image, predictions = run(MeanHeadMethod(MeanHeadFit(head), photographs, 1.25), jobs, 1)
     assert per_image["cd_mm"].notna().tolist() == [True, False]
-    assert cubes[1] is None
-    assert heat_mesh(jobs[1], cubes[1], head.faces) is None
+    assert per_image["failure"].tolist() == ["", "no face found in the photograph"]
+    assert predictions[1] is None
+    assert heat_mesh(jobs[1], predictions[1], head.faces) is None
+
+
+def test_an_interrupted_scoring_goes_on_and_trusts_only_the_same_predictions(
+    root: Path, head: HeadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = plan(Benchmark(root), [0], three_view=False)[:4]
+    method = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
+    expected, _ = run(method, jobs, 1)
+    unfinished, judged = tmp_path / "scores", []
+    judge = benchmark._judge
+
+    def interrupted(task: tuple, faces: np.ndarray) -> benchmark.Verdict:
+        judged.append(task[0].item.stem)
+        if len(judged) == 3:
+            raise KeyboardInterrupt
+        return judge(task, faces)
+
+    monkeypatch.setattr(benchmark, "_judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(method, jobs, 1, unfinished)
+    resumed, _ = run(method, jobs, 1, unfinished)
+    assert judged == [job.item.stem for job in (*jobs[:3], *jobs[2:])]
+    pd.testing.assert_frame_equal(resumed, expected)
+
+    class Aside(MeanHeadMethod):
+        def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+            return [None if vertices is None else vertices + 0.01 for vertices in super().__call__(jobs)]
+
+    run(Aside(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25), jobs, 1, unfinished)
+    assert judged[5:] == [job.item.stem for job in jobs]
+
+
+def test_the_oracle_fit_lies_on_the_scans_in_every_view(root: Path) -> None:
+    """Two fits of a head model with fewer directions than the people were made with, and a relief it cannot have."""
+    params = HeadParams(path=root.parent / "head.npz")
+    jobs = plan(Benchmark(root), [0, 9], three_view=False)
+    jobs = [jobs[1], *(job for job in jobs if job.setting == "single_view" and job.item.focal == 0)]  # type: ignore[union-attr]
+    assert len(jobs) == 3
+    per_image, _ = run(OracleMethod(params, 2), jobs, 1)
+    assert (per_image["cd_mm"] < 1.3).all()
+    assert (per_image["completeness"] > 0.99).all()
 
 
 def test_failed_items_count_in_the_done_rate_and_not_in_the_mean() -> None:

@@ -4,6 +4,8 @@ from mfnet.config import VARIANTS
 from mfnet.data.facescape import BINS
 from mfnet.evaluation.page import build_page
 from mfnet.evaluation.tables import (
+    BASELINES,
+    FITTED,
     MEASURED,
     PUBLISHED,
     build_tables,
@@ -20,8 +22,10 @@ def metrics(cd: float) -> dict:  # type: ignore[type-arg]
     return {"wild": dict.fromkeys(BINS, values), "lab": dict.fromkeys(("single_view", "three_view"), values)}
 
 
-ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, "mean_head", "landmark_fit"])}
+ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, *BASELINES])}
 ALL["mean_head"]["lab"].pop("three_view")
+ALL["oracle_fit"] = metrics(0.5)
+ALL["oracle_fit"]["lab"].pop("three_view")
 
 
 def test_published_rows_are_the_papers() -> None:
@@ -37,12 +41,12 @@ def test_three_tables_with_both_sources() -> None:
     tables = build_tables(ALL, list(VARIANTS))
     assert [table.number for table in tables] == [1, 2, 3]
     for table in tables:
-        assert set(table.rows["source"]) == {MEASURED, PUBLISHED}
+        assert set(table.rows["source"]) == {MEASURED, PUBLISHED} | ({FITTED} if table.number < 3 else set())
     measured = tables[2].rows[tables[2].rows["source"] == MEASURED]
     assert measured["method"].tolist() == ["- multiop", "- singlelmk", "- eye", "- lip", "- reg", "MFNet"]
-    assert tables[1].rows["method"].tolist()[:5] == [
+    assert tables[1].rows["method"].tolist()[:6] == [
         "MFNet, three views", "MFNet, one view", "mean head, one view", "landmark fit, three views",
-        "landmark fit, one view"]  # fmt: skip
+        "landmark fit, one view", "oracle fit"]  # fmt: skip
 
 
 def test_best_is_marked_within_its_source_only() -> None:
@@ -67,6 +71,16 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     assert "1 &lt; 2" in page
 
 
+def test_the_oracle_is_shown_and_not_ranked() -> None:
+    for table in build_tables(ALL, list(VARIANTS))[:2]:
+        text = formatted(table).astype(str).set_index("method")
+        oracle, ours = (text[text.index.str.startswith(name)] for name in ("oracle fit", "MFNet"))
+        assert not oracle.apply(lambda column: column.str.contains("[*]")).any(axis=None)
+        assert oracle["source"].ne("measured here").all()
+        measured = ours[ours["source"] == "measured here"]
+        assert measured.apply(lambda column: column.str.contains("[*]")).any(axis=None)
+
+
 def test_worst_images_are_the_failed_ones_and_then_those_of_the_largest_distance() -> None:
     scores = {"cd_mm": [1.0, None, 5.0, 3.0], "mne_rad": 0.1, "completeness": 1.0}
     per_image = pd.DataFrame({"setting": "wild", "stem": list("abcd"), "person": list("abcd")} | scores)
@@ -76,7 +90,7 @@ def test_worst_images_are_the_failed_ones_and_then_those_of_the_largest_distance
 def test_merged_metrics_follow_the_contract() -> None:
     merged = merged_metrics(ALL, list(VARIANTS))
     assert list(merged) == [*VARIANTS, "baselines"]
-    assert list(merged["baselines"]) == ["mean_head", "landmark_fit"]
+    assert list(merged["baselines"]) == ["mean_head", "landmark_fit", "oracle_fit"]
     assert merged["full"]["wild"]["0-5"]["cd_mm"] == 2.0
 
 

@@ -20,7 +20,7 @@ def test_reports_are_made(clone: Clone) -> None:
     assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
     assert set(metrics["baselines"]["landmark_fit"]["lab"]) == {"three_view", "single_view"}
     assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
-        "no_eye", "mean_head", "landmark_fit"}  # fmt: skip
+        "no_eye", "mean_head", "landmark_fit", "oracle_fit"}  # fmt: skip
     page = (clone.folder / "reports/index.html").read_text()
     assert page.count("data:image/png;base64") == 8
     assert "src='http" not in page
@@ -40,8 +40,9 @@ def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
     runs = json.loads(found.stdout.splitlines()[-1])
     by_name = {run["name"]: run for run in runs}
     assert {run["status"] for run in runs} == {"FINISHED"}
-    stages = {"synthesize", "index", "preprocess", "flow", "train@full", "train@no_eye", "evaluate@full",
-              "evaluate@no_eye", "evaluate@mean_head", "evaluate@landmark_fit", "report"}  # fmt: skip
+    stages = {"synthesize", "index", "preprocess", "flow", "report"}
+    stages |= {f"{stage}@{variant}" for stage in ("train", "evaluate") for variant in ("full", "no_eye")}
+    stages |= {f"evaluate@{baseline}" for baseline in ("mean_head", "landmark_fit", "oracle_fit")}
     assert stages | {"pipeline"} == set(by_name)
     parent = by_name["pipeline"]["id"]
     assert all(by_name[name]["mlflow.parentRunId"] == parent for name in stages)

@@ -1,0 +1,118 @@
+"""Methods to be judged: where each places a head in the benchmark's photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from mfnet.data.crop import crop_around, read_image
+from mfnet.data.facescape import LabItem, WildItem
+from mfnet.data.landmarks import LandmarkDetector
+from mfnet.errors import UserError
+from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
+from mfnet.landmark_fit import MeanHeadFit
+from mfnet.network import decode
+from mfnet.parallel import progress
+from mfnet.reconstruct import Reconstructor
+
+
+class Job(NamedTuple):
+    """One prediction to make and score: the scored item's image comes first among the inputs."""
+
+    setting: str
+    item: WildItem | LabItem
+    images: tuple[Path, ...]
+
+
+class Method(Protocol):
+    """Anything that places a head in a photograph."""
+
+    faces: np.ndarray
+
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        """Vertices [V, 3] as the benchmark takes them (see `submitted`) for each job; None where no face is found."""
+        ...
+
+
+class Photographs:
+    """Reads benchmark images and their landmarks, by path."""
+
+    def __init__(self, root: Path, detector: LandmarkDetector) -> None:
+        self._root, self._detector = root, detector
+        self._landmarks: dict[Path, np.ndarray | None] = {}
+
+    def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where no face is found."""
+        image = read_image(path)
+        if image is None:
+            raise UserError(f"evaluate: {path} is missing or not a readable image; expected 256 x 256 RGB")
+        if path not in self._landmarks:
+            self._landmarks[path] = self._detector(str(path.relative_to(self._root)), image)
+        landmarks = self._landmarks[path]
+        return None if landmarks is None else (image, landmarks)
+
+
+class ParametricMethod:
+    """MFNet, or the landmark fit, over jobs in batches of equally many views."""
+
+    def __init__(self, reconstructor: Reconstructor, photographs: Photographs, batch: int) -> None:
+        self.faces = reconstructor.head.faces
+        self._reconstructor, self._photographs, self._batch = reconstructor, photographs, batch
+
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        """See Method; a side view without a face is left out of its triple."""
+        predicted: dict[int, np.ndarray] = {}
+        inputs = [self._inputs(job) for job in jobs]
+        for count in sorted({len(paths) for paths in inputs if paths}):
+            group = [index for index, paths in enumerate(inputs) if len(paths) == count]
+            for start in progress(range(0, len(group), self._batch), f"predict, {count} view(s)"):
+                chosen = group[start : start + self._batch]
+                predicted |= dict(zip(chosen, self._predict([inputs[k] for k in chosen]), strict=True))
+        cubes = [predicted.get(index) for index in range(len(jobs))]
+        return [None if cube is None else submitted(job.item, cube) for job, cube in zip(jobs, cubes, strict=True)]
+
+    def _inputs(self, job: Job) -> list[Path]:
+        found = [path for path in job.images if self._photographs(path) is not None]
+        return found if found[:1] == [job.images[0]] else []
+
+    def _predict(self, inputs: list[list[Path]]) -> list[np.ndarray]:
+        people = []
+        for paths in inputs:
+            seen = [self._photographs(path) for path in paths]
+            people.append([self._reconstructor.square(*photograph) for photograph in seen if photograph is not None])
+        parameters = self._reconstructor.predict(people)
+        n_views = parameters.rotation.shape[1]
+        scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
+        with torch.no_grad():
+            projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
+        return [image_cube(vertices, views[0].crop) for vertices, views in zip(projected, people, strict=True)]
+
+
+class MeanHeadMethod:
+    """The mean head over jobs; sees only the scored photograph's landmarks."""
+
+    def __init__(self, fit: MeanHeadFit, photographs: Photographs, crop_scale: float) -> None:
+        self.faces = fit.head.faces
+        self._fit, self._photographs, self._scale = fit, photographs, crop_scale
+
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        """See Method."""
+        return [self._place(job) for job in progress(jobs, "mean head")]
+
+    def _place(self, job: Job) -> np.ndarray | None:
+        photograph = self._photographs(job.images[0])
+        if photograph is None:
+            return None
+        landmarks = photograph[1]
+        crop = crop_around(landmarks, self._scale)
+        normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
+        return submitted(job.item, image_cube(self._fit.fit(normalised), crop))
+
+
+def submitted(item: WildItem | LabItem, cube: np.ndarray) -> np.ndarray:
+    """Vertices [V, 3] of a scaled orthographic method in the frame in which the benchmark takes predictions."""
+    return wild_mesh(cube) if isinstance(item, WildItem) else lab_mesh(cube, item.focal)
