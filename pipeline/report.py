@@ -9,6 +9,7 @@ import pandas as pd
 from mfnet.config import load_params
 from mfnet.evaluation import figures
 from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
+from mfnet.evaluation.heat import read_heat_mesh
 from mfnet.evaluation.page import build_page
 from mfnet.evaluation.tables import (
     BASELINES,
@@ -19,6 +20,7 @@ from mfnet.evaluation.tables import (
     worst_images,
     write_tables,
 )
+from mfnet.evaluation.turntable import turntable
 from mfnet.evaluation.uncertainty import difference_table
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
@@ -64,6 +66,7 @@ CAPTIONS = {
     "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the fused texture.",
     "curves.png": "Training loss, and landmark error on people the network never saw.",
     "cd_by_bin.png": "CD per image and pose bin of the wild set.",
+    "cd_by_angle.png": "CD over the angle between the face and the camera: images, and means over fifteen degrees.",
     "cumulative.png": "The share of images below a CD.",
     "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends.",
     "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
@@ -86,6 +89,7 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     figures.error_by_bin(per_image, folder / "cd_by_bin.png")
     compared = [name for name in (first, *BASELINES) if name in per_image]
     figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
+    figures.error_by_angle({name: per_image[name] for name in compared}, folder / "cd_by_angle.png")
     figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
     (folder / "training.png").write_bytes(last.read_bytes())
@@ -96,7 +100,8 @@ def _page(
 ) -> str:
     shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
     worst = worst_images(per_image[first])
-    return build_page(tables, differences, worst, first, shown, _facts(merged, first), NOTES)
+    turning = turntable([read_heat_mesh(path) for path in sorted((REPORTS / "heat" / first).glob("wild_*.ply"))])
+    return build_page(tables, differences, worst, first, shown, turning, _facts(merged, first), NOTES)
 
 
 def _facts(merged: dict, variant: str) -> dict[str, str]:

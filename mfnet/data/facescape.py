@@ -30,6 +30,11 @@ class WildItem:
     head_center: np.ndarray
     pupil_scale: float
 
+    @property
+    def angle(self) -> float:
+        """Degrees between where the face looks and where the camera is."""
+        return float(np.degrees(np.arccos(np.clip(self.rotation[2, 2], -1, 1))))
+
 
 @dataclass(frozen=True)
 class LabItem:
@@ -46,6 +51,11 @@ class LabItem:
     Rt: np.ndarray
     rotation: np.ndarray
     head_center: np.ndarray
+
+    @property
+    def angle(self) -> float:
+        """Degrees between where the face looks and where the camera is; its z axis points away from it."""
+        return float(np.degrees(np.arccos(np.clip(-self.rotation[2, 2], -1, 1))))
 
 
 def lab_stem(subject: int, focal: int, view: int) -> str:

@@ -83,8 +83,8 @@ def run(
             the same prediction of the same item only.
 
     Returns:
-        One row per job (setting, index, stem, person, bin, focal, view and the metrics, NaN where an item failed,
-        and `failure`, why), and the predicted vertices.
+        One row per job (setting, index, stem, person, bin, focal, view, angle in degrees, the metrics, NaN where an
+        item failed, and `failure`, why), and the predicted vertices.
     """
     predictions = method(jobs)
     tasks = list(zip(jobs, predictions, strict=True))
@@ -93,10 +93,10 @@ def run(
         item = job.item
         lab = isinstance(item, LabItem)
         place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
-        named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem}
+        named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem, "angle": item.angle}
         result = {**verdict.score._asdict(), "failure": verdict.failure}
         rows.append({"setting": job.setting, **named, **place, **result})
-    columns = ["setting", "index", "stem", "person", "bin", "focal", "view", *METRICS, "failure"]
+    columns = ["setting", "index", "stem", "person", "bin", "focal", "view", "angle", *METRICS, "failure"]
     return pd.DataFrame(rows).reindex(columns=columns), predictions
 
 

@@ -14,6 +14,7 @@ from mfnet.data.facescape import BINS
 from mfnet.evaluation.heat import HEAT_LIMIT_MM, heat_picture, read_heat_mesh
 
 _RESOLUTION = 96
+_STEP_DEGREES = 15
 mpl.rcParams["svg.hashsalt"] = "mfnet"
 
 
@@ -69,6 +70,23 @@ def error_by_bin(per_image: dict[str, pd.DataFrame], target: Path) -> None:
             axis.plot(np.full(len(values), x), values, ".", color="black", ms=2)
     axis.set(xticks=range(len(BINS)), xticklabels=BINS, xlabel="yaw (degrees)", ylabel="CD (mm)")
     axis.legend(fontsize=8)
+    figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
+
+
+def error_by_angle(per_image: dict[str, pd.DataFrame], target: Path) -> None:
+    """CD over the angle to the camera: every image a dot, the means of fifteen degrees a line."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axis, setting in zip(figure.subplots(1, 2, sharey=True), ("wild", "single_view"), strict=True):
+        for method, table in per_image.items():
+            rows = table[table["setting"] == setting]
+            (dots,) = axis.plot(rows["angle"], rows["cd_mm"], ".", ms=3, alpha=0.5)
+            means = rows["cd_mm"].groupby((rows["angle"] // _STEP_DEGREES + 0.5) * _STEP_DEGREES).mean()
+            axis.plot(means.index, means, color=dots.get_color(), label=method)
+        axis.set(
+            xlabel="angle between face and camera (degrees)", title="wild" if setting == "wild" else "lab, one view"
+        )
+        axis.legend(fontsize=8)
+    figure.axes[0].set_ylabel("CD (mm)")
     figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
 
 

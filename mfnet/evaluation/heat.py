@@ -40,14 +40,14 @@ def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
     return np.where(rim[nearest], np.nan, distance)
 
 
-def _colours(error: np.ndarray) -> np.ndarray:
-    """RGB in [0, 1], grey where there is no error."""
+def heat_colours(error: np.ndarray) -> np.ndarray:
+    """RGB [V, 3] in [0, 1] of errors [V] in mm, grey where there is no error."""
     return _PALETTE(np.ma.masked_invalid(np.clip(error / HEAT_LIMIT_MM, 0, 1)))[:, :3]
 
 
 def write_heat_mesh(path: Path, heat: HeatMesh) -> None:
     """Binary PLY with a colour and the property error_mm per vertex; millimetres, the head's coordinates."""
-    colours = (_colours(heat.error) * 255).astype(np.uint8)
+    colours = (heat_colours(heat.error) * 255).astype(np.uint8)
     layout = [("position", "<f4", 3), ("colour", "u1", 3), ("error", "<f4")]
     vertices = np.zeros(len(heat.error), layout)
     vertices["position"], vertices["colour"], vertices["error"] = heat.mesh.vertices, colours, heat.error
@@ -74,7 +74,7 @@ def read_heat_mesh(path: Path) -> HeatMesh:
 def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
     """The mesh from three angles coloured by its error, RGB uint8 [side, 3 side, 3]."""
     faces = torch.from_numpy(heat.mesh.faces)
-    colours = torch.from_numpy(_colours(heat.error).copy()).float()
+    colours = torch.from_numpy(heat_colours(heat.error).copy()).float()
     pictures = []
     for angle in np.radians(_ANGLES):
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])

@@ -17,7 +17,8 @@ h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1
 table { border-collapse: collapse; font-size: 13px } td, th { padding: 3px 8px; text-align: right }
 td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } tr:nth-child(even) { background: #f5f5f5 }
 tr.measured { background: #e8f1fb } img { max-width: 100% } figure { margin: 1em 0 }
-figcaption, .scroll + p { color: #555; font-size: 13px } .scroll { overflow-x: auto }
+iframe { width: 100%; height: 460px; border: 1px solid #ccc } .scroll { overflow-x: auto }
+figcaption, .scroll + p, iframe + p { color: #555; font-size: 13px }
 """
 
 
@@ -27,6 +28,7 @@ def build_page(
     worst: pd.DataFrame,
     reference: str,
     figures: list[tuple[Path, str]],
+    turning: str,
     facts: dict[str, Any],
     notes: list[str],
 ) -> str:
@@ -38,6 +40,7 @@ def build_page(
         worst: of `mfnet.evaluation.tables.worst_images`.
         reference: the method that the others are compared with, and whose worst images are shown.
         figures: picture files and their captions.
+        turning: of `mfnet.evaluation.turntable.turntable`.
         facts: what is measured in one number, name -> text.
         notes: paragraphs below the title.
     """
@@ -51,6 +54,8 @@ def build_page(
     parts.append(f"<h2>Where {html.escape(reference)} is worst</h2>{_rows(worst)}")
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
+    parts.append(f"<h2>To turn with the mouse</h2><iframe srcdoc='{html.escape(turning)}'></iframe>")
+    parts.append("<p>The same predictions as in the heat maps; grey where the scan ends.</p>")
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 

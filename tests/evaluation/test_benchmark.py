@@ -47,6 +47,8 @@ def test_generated_tree_is_the_benchmarks(root: Path) -> None:
     assert [item.index for item in lab] == list(range(33))
     assert (lab[14].focal, lab[14].view) == (1, 3)
     np.testing.assert_allclose(lab[0].rotation, np.diag([1.0, -1, -1]), atol=1e-12)
+    assert [round(lab[view].angle) for view in (0, 1, 9)] == [0, 30, 60]
+    assert [item.angle // 30 for item in data.wild()] == [0, 0, 1, 2]
     for item in data.wild()[:1] + lab[:1]:
         assert cv2.imread(str(item.image)).shape == (256, 256, 3)
 

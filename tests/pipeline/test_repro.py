@@ -22,8 +22,9 @@ def test_reports_are_made(clone: Clone) -> None:
     assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
         "no_eye", "mean_head", "landmark_fit", "oracle_fit"}  # fmt: skip
     page = (clone.folder / "reports/index.html").read_text()
-    assert page.count("data:image/png;base64") == 8
+    assert page.count("<img src='data:image/png;base64") == 9
     assert "src='http" not in page
+    assert "Three.js Authors" in page
     for table in (1, 2, 3):
         assert "published" in (clone.folder / f"reports/tables/{table}.md").read_text()
         assert len(pd.read_csv(clone.folder / f"reports/tables/{table}.csv")) > 5
