@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     flame.add_argument("path", type=Path, help="generic_model.pkl")
     flame.add_argument("target", type=Path, help="head.npz")
     flame.add_argument("--landmarks", type=Path, required=True, help="landmark_embedding.npy")
-    flame.add_argument("--texture", type=Path, help="FLAME_texture.npz; grey without it")
+    flame.add_argument("--texture", type=Path, help="FLAME_texture.npz or another texture space; grey without it")
+    flame.add_argument("--uv", type=Path, help="head_template.obj, for a texture space without coordinates")
     flame.add_argument("--masks", type=Path, help="FLAME_masks.pkl; regions by place without it")
     flame.set_defaults(run=_convert_flame)
     ict = kinds.add_parser("ict", help="a checkout of USC's ICT-FaceKit")
@@ -103,7 +104,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 def _convert_flame(chosen: argparse.Namespace) -> None:
     from mfnet.head import HeadModel  # noqa: PLC0415
 
-    files = {"texture": chosen.texture, "masks": chosen.masks}
+    files = {"texture": chosen.texture, "masks": chosen.masks, "uv": chosen.uv}
     HeadModel.load(chosen.path, chosen.landmarks, **files).save(chosen.target)
     print(f"wrote {chosen.target}")
 

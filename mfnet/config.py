@@ -30,6 +30,7 @@ class HeadParams(Section):
     landmarks: Path | None = None
     texture: Path | None = None
     masks: Path | None = None
+    uv: Path | None = None
     n_shape: Annotated[int, Field(ge=1, le=300)] = 100
     n_expression: Annotated[int, Field(ge=1, le=100)] = 50
     n_albedo: Count = 40

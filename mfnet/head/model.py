@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -39,7 +40,8 @@ class HeadModel:
             row per degree of yaw: row a for +a, row 39 + a for -a.
         uv_coordinates, uv_faces: [T, 2] in [0, 1] with v upwards, [F, 3].
         albedo_mean, albedo_basis: [R, R, 3] and [K, R, R, 3] RGB in [0, 1], row 0 at v = 1.
-        regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs and lid rims) and ``mouth`` (its interior).
+        regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs; of this
+            project's own heads also the lids' rims) and ``mouth`` (its interior).
     """
 
     template: np.ndarray
@@ -81,12 +83,18 @@ class HeadModel:
         }
         for name, shape in expected.items():
             found = np.shape(getattr(self, name))
+            if np.asarray(getattr(self, name)).dtype.kind not in "fiu":
+                raise UserError(f"head model: {name} is not an array of numbers")
             if found != shape:
                 raise UserError(f"head model: {name} has shape {found}, expected {shape}")
-        for name, limit in (("faces", n_vertices), ("uv_faces", len(self.uv_coordinates))):
+            if not np.isfinite(getattr(self, name)).all():
+                raise UserError(f"head model: {name} holds values that are not finite")
+        limits = {"faces": n_vertices, "uv_faces": len(self.uv_coordinates)}
+        limits |= dict.fromkeys(("static_landmark_faces", "contour_landmark_faces"), n_faces)
+        for name, limit in limits.items():
             index = getattr(self, name)
-            if index.min() < 0 or index.max() >= limit:
-                raise UserError(f"head model: {name} refers to index {index.max()}, expected 0..{limit - 1}")
+            if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= limit:
+                raise UserError(f"head model: {name} refers to index {index.max()}, expected integers 0..{limit - 1}")
         for name in REGIONS:
             if name not in self.regions or self.regions[name].shape != (n_vertices,):
                 raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
@@ -115,7 +123,7 @@ class HeadModel:
         Args:
             path: ``head.npz`` or ``generic_model.pkl``.
             landmarks: for a pickle, FLAME's ``landmark_embedding.npy``.
-            flame_files: for a pickle, optionally ``texture`` (FLAME_texture.npz) and ``masks`` (FLAME_masks.pkl).
+            flame_files: for a pickle, optionally ``texture``, ``masks`` and ``uv``; see `load_flame`.
 
         Raises:
             UserError: the file is missing, is not a head model, or an array in it has the wrong shape.
@@ -130,15 +138,21 @@ class HeadModel:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
+        except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
             raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
         regions = {name[len("region_") :]: arrays.pop(name) for name in list(arrays) if name.startswith("region_")}
         missing = [f.name for f in fields(HeadModel) if f.name != _OPTIONAL and f.name not in arrays]
         if missing:
             raise UserError(f"head.path: {path} lacks the array {missing[0]}")
-        return HeadModel(**arrays, regions=regions)
+        unknown = set(arrays) - {f.name for f in fields(HeadModel)}
+        if unknown:
+            raise UserError(f"head.path: {path} holds {min(unknown)}, which a head model has not")
+        try:
+            return HeadModel(**arrays, regions=regions)
+        except UserError as error:
+            raise UserError(f"head.path: {path}: {error}") from error
 
 
 def load_head(params: HeadParams) -> HeadModel:
     """The head that params.yaml names, from one file or from FLAME's four; see `HeadModel.load`."""
-    return HeadModel.load(params.path, params.landmarks, texture=params.texture, masks=params.masks)
+    return HeadModel.load(params.path, params.landmarks, texture=params.texture, masks=params.masks, uv=params.uv)

@@ -1,6 +1,5 @@
 """FLAME's files are imitated from the procedural head, with the traps of the originals."""
 
-import io
 import os
 import pickle
 import sys
@@ -82,13 +81,82 @@ def test_missing_companion_file_is_named(flame_files: dict[str, Path]) -> None:
         load(flame_files)
 
 
-def test_torch_blob_inside_a_pickle_is_read_without_executing_it(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save({"bomb": Bomb()}, buffer)
-    data = pickle.dumps({"x": buffer.getvalue()})
-    path = tmp_path / "masks.pkl"
-    path.write_bytes(data)
-    from mfnet.head.flame_import import _load_storage
+def test_directions_of_colour_are_in_the_mean_s_order(flame_files: dict[str, Path], head: HeadModel) -> None:
+    loaded = load(flame_files)
+    assert np.ptp(head.albedo_basis.astype(float), axis=-1).max() > 0.01
+    np.testing.assert_allclose(loaded.albedo_basis.astype(float), head.albedo_basis.astype(float), atol=1e-3)
 
-    with pytest.raises(pickle.UnpicklingError):
-        _load_storage(buffer.getvalue())
+
+def rewritten(paths: dict[str, Path], **changes: object) -> None:
+    """The model's pickle with some keys changed; None leaves one out."""
+    content = pickle.loads(paths["model"].read_bytes()) | changes
+    data = pickle.dumps({key: value for key, value in content.items() if value is not None}, protocol=2)
+    paths["model"].write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("posedirs", None, "the key posedirs is missing"),
+        ("posedirs", np.zeros((5, 3, 9)), r"posedirs has shape \(5, 3, 9\), expected"),
+        ("shapedirs", 3.0, "shapedirs is float; expected an array"),
+        ("v_template", "text", "v_template is str; expected an array"),
+        ("v_template", np.full((7, 3), np.nan), "v_template holds values that are not finite"),
+        ("f", np.array([[0, 1, 10**6]]), "f refers to vertex 1000000"),
+        ("f", np.array([[0, 1, 1.5]]), "f holds fractions"),
+        ("kintree_table", np.array([[0, 0, 0, 0, 0], range(5)]), "has the parents"),
+        ("weights", np.array(["a"]), "holds an array of type 'U1'"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_one_line_with_its_name(
+    flame_files: dict[str, Path], key: str, value: object, message: str
+) -> None:
+    rewritten(flame_files, **{key: value})
+    with pytest.raises(UserError, match=message) as caught:
+        load(flame_files)
+    assert "generic_model.pkl" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], None, 7, {}])
+def test_a_pickle_of_something_else_is_one_line(flame_files: dict[str, Path], content: object) -> None:
+    for name in ("model", "masks"):
+        whole = flame_files[name].read_bytes()
+        flame_files[name].write_bytes(pickle.dumps(content))
+        with pytest.raises(UserError, match=flame_files[name].name):
+            load(flame_files)
+        flame_files[name].write_bytes(whole)
+    np.save(flame_files["landmarks"], content, allow_pickle=True)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"landmark_embedding\.npy"):
+        load(flame_files)
+
+
+def test_masks_beyond_the_head_are_one_line(flame_files: dict[str, Path]) -> None:
+    masks = {"left_eyeball": np.array([0]), "right_eyeball": np.array([10**6]), "face": np.array([1])}
+    flame_files["masks"].write_bytes(pickle.dumps(masks))
+    with pytest.raises(UserError, match="right_eyeball refers to vertex 1000000"):
+        load(flame_files)
+
+
+def test_a_derived_chumpy_expression_is_refused(flame_files: dict[str, Path]) -> None:
+    content = pickle.loads(flame_files["model"].read_bytes())
+    del content["shapedirs"].x
+    flame_files["model"].write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(UserError, match="shapedirs is a derived chumpy expression"):
+        load(flame_files)
+
+
+def test_ringnets_two_embedding_files_are_read(flame_files: dict[str, Path], head: HeadModel) -> None:
+    folder = flame_files["model"].parent
+    static = {"lmk_face_idx": head.static_landmark_faces.astype(np.uint32),
+              "lmk_b_coords": head.static_landmark_barycentric.astype(float)}  # fmt: skip
+    (folder / "flame_static_embedding.pkl").write_bytes(pickle.dumps(static, protocol=0))
+    contour = {"lmk_face_idx": list(head.contour_landmark_faces.astype(np.uint32)),
+               "lmk_b_coords": list(head.contour_landmark_barycentric.astype(float))}  # fmt: skip
+    flame_files["landmarks"] = folder / "flame_static_embedding.pkl"
+    with pytest.raises(UserError, match=r"needs flame_dynamic_embedding\.npy beside it"):
+        load(flame_files)
+    np.save(folder / "flame_dynamic_embedding.npy", contour, allow_pickle=True)  # type: ignore[arg-type]
+    loaded = load(flame_files)
+    for name in ("static_landmark_faces", "contour_landmark_faces"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(head, name))
+    np.testing.assert_allclose(loaded.contour_landmark_barycentric, head.contour_landmark_barycentric, atol=1e-6)
