@@ -1,10 +1,11 @@
 """Time and memory of decoder, rasterizer, shading and texture at several sizes, as ratios to a named peer.
 
-`python benchmarks/renderer.py` prints one Markdown table. Peers are PyTorch3D's rasterizer and smplx's linear blend
-skinning where these packages are installed (neither is a dependency), else the plain tensor programs below: every
-pixel against every triangle, and one 4 x 4 matrix per joint and person. Where none does the same work there is no
-ratio. Each case runs in a process of its own; ours and the peer's calls alternate, and the median counts. Memory is
-the peak of a first call above what the process held before it (Linux only).
+`python benchmarks/renderer.py` prints two Markdown tables: every case, and how time and memory grow when one size
+does. Peers are PyTorch3D's rasterizer and smplx's linear blend skinning where these packages are installed (neither is
+a dependency), else the plain tensor programs below: every pixel, or texel, against every triangle, and one 4 x 4 matrix
+per joint and person. Each case runs in a process of its own; ours and the peer's calls alternate, two to sixteen times,
+and the median of all but the first counts. Memory is the peak of a first call above what the process held before it
+(Linux only).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mfnet.render import Renderer, rasterize
 from mfnet.render.camera import orthographic_project
 from mfnet.render.shading import shade
 
-_AT_LEAST_SECONDS, _MOST_ROUNDS = 2.0, 15
+_AT_LEAST_SECONDS, _FEWEST_ROUNDS, _MOST_ROUNDS = 2.0, 2, 16
 _KIB_PER_MIB = 1024
 _PLAIN_CHUNK = 2**22
 
@@ -54,7 +55,7 @@ CASES = [
     *(Case("rasterizer", 1, 22000, pixels) for pixels in (112, 448)),
     *(Case("rasterizer + backward", 1, 22000, pixels) for pixels in (224, 448)),
     *(Case("shading", batch, 0, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
-    *(Case("texture", batch, HEAD_TRIANGLES, pixels) for batch, pixels in ((1, 224), (4, 224), (1, 448))),
+    *(Case("texture", batch, HEAD_TRIANGLES, pixels) for batch, pixels in ((1, 112), (4, 112), (1, 224))),
 ]
 
 
@@ -92,6 +93,24 @@ def plain_rasterize(vertices: Tensor, faces: Tensor, size: int) -> Tensor:
             nearest.append(torch.where(least.isfinite(), index, -1))
         found.append(torch.cat(nearest).view(size, size))
     return torch.stack(found)
+
+
+def plain_visibility(projected: Tensor, faces: Tensor, texels: Tensor) -> Tensor:
+    """Every texel [B, T, 3] against every triangle; [B, 1, 1, T], 1 where none lies clearly in front of it."""
+    seen = []
+    for vertices, points in zip(projected, texels, strict=True):
+        a, b, c = vertices[faces].unbind(1)
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        parts = []
+        for part in points.split(max(1, _PLAIN_CHUNK // len(faces))):
+            x, y, z = part.T[..., None]
+            wa = ((b[:, 0] - x) * (c[:, 1] - y) - (b[:, 1] - y) * (c[:, 0] - x)) / area
+            wb = ((c[:, 0] - x) * (a[:, 1] - y) - (c[:, 1] - y) * (a[:, 0] - x)) / area
+            depth = wa * a[:, 2] + wb * b[:, 2] + (1 - wa - wb) * c[:, 2]
+            hides = (wa >= 0) & (wb >= 0) & (wa + wb <= 1) & (depth < z - 0.02)
+            parts.append(~hides.any(1))
+        seen.append(torch.cat(parts))
+    return torch.stack(seen)[:, None, None].float()
 
 
 def plain_skinning(flame: Flame, shape: Tensor, pose: Tensor) -> Tensor:
@@ -206,7 +225,13 @@ def _texture(case: Case) -> Contest:
     projected = orthographic_project(centred, camera)
     photograph = torch.rand(case.batch, 3, case.pixels, case.pixels)
     view = renderer.view(out.vertices, projected)
-    return Contest(lambda: renderer.extract(photograph, view))
+
+    def plain() -> Tensor:
+        texels = renderer.space.unwrap(projected, renderer.faces).flatten(1, 2)
+        weight = plain_visibility(projected, renderer.faces, texels)
+        return torch.nn.functional.grid_sample(photograph, texels[:, None, :, :2], align_corners=False) * weight
+
+    return Contest(lambda: renderer.extract(photograph, view), "every texel x triangle", plain)
 
 
 PIECES = {"decoder": _decoder, "rasterizer": _rasterizer, "rasterizer + backward": _rasterizer,
@@ -239,13 +264,15 @@ def measure_time(case: Case) -> dict[str, object]:
     calls = [contest.ours, contest.peer] if contest.peer else [contest.ours]
     times: list[list[float]] = [[] for _ in calls]
     began = time.perf_counter()
-    while not times[0] or (time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS):
+    while len(times[0]) < _FEWEST_ROUNDS or (
+        time.perf_counter() - began < _AT_LEAST_SECONDS and len(times[0]) < _MOST_ROUNDS
+    ):
         for record, call in zip(times, calls, strict=True):
             start = time.perf_counter()
             call()
             record.append(time.perf_counter() - start)
-    # The first round warms up, unless it took so long that it is the only one.
-    mine, *theirs = (statistics.median(record[1:] or record) for record in times)
+    # The first round warms up.
+    mine, *theirs = (statistics.median(record[1:]) for record in times)
     ratio = {"peer ms": 1e3 * theirs[0], "peer / ours": theirs[0] / mine} if theirs else {}
     return {**case._asdict(), "ms": 1e3 * mine, "peer": contest.peer_name, **ratio}
 
@@ -256,8 +283,38 @@ def _measured_apart(index: int, *extra: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def growth(table: pd.DataFrame) -> pd.DataFrame:
+    """Each case against the first of its piece from which it differs in one size: how that, time and memory grow."""
+    rows = []
+    for _, group in table.groupby("piece", sort=False):
+        first = group.iloc[0]
+        for _, row in group.iloc[1:].iterrows():
+            changed = [size for size in ("batch", "triangles", "pixels") if row[size] != first[size]]
+            factor = row[changed[0]] / first[changed[0]]
+            size = f"{changed[0]} x {factor:.2g}" + (" a side" if changed[0] == "pixels" else "")
+            found = {name: row[name] / first[name] if first[name] > 1 else float("nan") for name in ("ms", "MiB")}
+            peers = row["peer ms"] / first["peer ms"]
+            rows.append(
+                {
+                    "piece": row["piece"],
+                    "grows": size,
+                    "time x": found["ms"],
+                    "memory x": found["MiB"],
+                    "peer time x": peers,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _shown(table: pd.DataFrame, digits: dict[str, int]) -> str:
+    text = table.copy()
+    for column, places in digits.items():
+        text[column] = text[column].map(lambda value, places=places: "-" if pd.isna(value) else f"{value:,.{places}f}")
+    return text.to_markdown(index=False, disable_numparse=True)
+
+
 def main() -> None:
-    """Every case in a fresh process, one Markdown table."""
+    """Every case in a fresh process, two Markdown tables."""
     parser = argparse.ArgumentParser(description="Time and memory of decoder, rasterizer, shading and texture.")
     parser.add_argument("--case", type=int, help="measure only this one, print JSON")
     parser.add_argument("--memory", choices=("ours", "peer"), help="of the case, instead of time")
@@ -275,9 +332,11 @@ def main() -> None:
         )
         rows.append(row | {"MiB": mine, "peer MiB": theirs})
     table = pd.DataFrame(rows)
-    for column, digits in (("ms", 2), ("MiB", 1), ("peer ms", 1), ("peer MiB", 1), ("peer / ours", 1)):
-        table[column] = table[column].map(lambda value, digits=digits: "-" if pd.isna(value) else f"{value:.{digits}f}")
-    print(table.to_markdown(index=False, disable_numparse=True))
+    table["peer / ours, MiB"] = (table["peer MiB"] / table["MiB"]).where(table["MiB"] > 1)
+    digits = {"ms": 2, "MiB": 1, "peer ms": 1, "peer MiB": 1, "peer / ours": 1, "peer / ours, MiB": 1}
+    print(_shown(table, digits))
+    print()
+    print(_shown(growth(table), {"time x": 1, "memory x": 1, "peer time x": 1}))
 
 
 if __name__ == "__main__":

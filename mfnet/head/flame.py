@@ -79,7 +79,14 @@ class Flame(nn.Module):
     def __init__(
         self, head: HeadModel, n_shape: int = 100, n_expression: int = 50, landmarks_only: bool = False
     ) -> None:
-        """Take the first directions of a head; with landmarks_only, decode just the vertices they need."""
+        """Take the first directions of a head.
+
+        Args:
+            head: the head model.
+            n_shape, n_expression: how many of its directions.
+            landmarks_only: decode just the few hundred vertices that the landmarks need; `vertices` of the output are
+                then these, and `faces` does not apply to them.
+        """
         super().__init__()
         self.n_shape, self.n_expression = n_shape, n_expression
         directions = np.concatenate(

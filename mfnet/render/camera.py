@@ -34,12 +34,21 @@ def pinhole_project(points: Tensor, intrinsics: Tensor, extrinsics: Tensor, imag
         image_size: (H, W).
 
     Returns:
-        [B, N, 3] x, y in [-1, 1] over the image, z the depth in the world's unit.
+        [B, N, 3] x, y in [-1, 1] over the image, z the depth in the world's unit; x, y are NaN for points that are not
+        before the camera, which `rasterize` then leaves out.
     """
     camera_points = points @ extrinsics[:, :, :3].mT + extrinsics[:, None, :, 3]
     homogeneous = camera_points @ intrinsics.mT
-    pixels = homogeneous[..., :2] / homogeneous[..., 2:]
+    before = camera_points[..., 2:] > 0
+    pixels = homogeneous[..., :2] / torch.where(before, homogeneous[..., 2:], 1)
+    pixels = torch.where(before, pixels, torch.nan)
     return torch.cat([pixel_to_ndc(pixels, image_size), camera_points[..., 2:]], -1)
+
+
+def toward_pinhole(points: Tensor, extrinsics: Tensor) -> Tensor:
+    """Unit directions [B, N, 3] from points [B, N, 3] to the camera that extrinsics [B, 3, 4] place; world axes."""
+    centre = -(extrinsics[:, None, :, 3] @ extrinsics[:, :, :3])
+    return torch.nn.functional.normalize(centre - points, dim=-1)
 
 
 def pixel_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:

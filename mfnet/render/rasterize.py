@@ -7,6 +7,7 @@ ordinary differentiable operations, the same on every device.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numba
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from mfnet.errors import UserError
 
-_DEGENERATE = 1e-12
+# Twice the area in square pixels: what is thinner has barycentrics that only amplify rounding.
+_DEGENERATE = 1e-6
 _MOST_PAIRS = 2**22
 
 
@@ -40,14 +42,23 @@ def rasterize(
     Args:
         vertices: [B, V, 3] x right and y down, both in [-1, 1] over the image, pixel (i, j) centred at
             ((2j + 1) / W - 1, (2i + 1) / H - 1); z grows away from the camera, in any unit.
-        faces: [F, 3] int64.
+        faces: [F, 3] int64, 0..V-1.
         image_size: (H, W) pixels.
         backend: "native", or "pytorch3d" where that package is installed.
         cull_backfaces: leave out triangles that are clockwise as seen by the camera.
 
     Returns:
-        Fragments; bary and zbuf are differentiable in the vertices, 0 and -1 where nothing is seen.
+        Fragments; bary and zbuf are differentiable in the vertices, 0 and -1 where nothing is seen. Both are linear on
+        the screen, not corrected for perspective. Triangles with a vertex that is not finite are left out. Half
+        precision is taken as float32.
     """
+    if vertices.dtype in (torch.float16, torch.bfloat16):
+        vertices = vertices.float()
+    if not len(vertices) or not len(faces):
+        found = torch.full((len(vertices), *image_size), -1, dtype=torch.int64, device=vertices.device)
+        return _differentiable_fragments(vertices, faces, found)
+    # Beyond its memory the kernel would read whatever lies there.
+    assert 0 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1], "faces refer to vertices that are not there"
     if backend == "native":
         search = _search_cpu if vertices.device.type == "cpu" else _search_tensor
     elif backend == "pytorch3d":
@@ -75,10 +86,12 @@ def _differentiable_fragments(vertices: Tensor, faces: Tensor, pix_to_face: Tens
     corners = vertices.reshape(-1, 3).index_select(0, corner_index.flatten()).view(-1, 3, 3)
     point = pixel_centres((height, width), vertices).view(-1, 2)[covered % (height * width)]
 
-    a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+    # In double precision, as the search: a sliver's area would vanish in single.
+    a, b, c = corners[..., :2].double().unbind(1)
+    point = point.double()
     area = _cross(b - a, c - a)
     bary = torch.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
-    bary = bary / area[:, None]
+    bary = (bary / area[:, None]).to(vertices.dtype)
     depth = (bary * corners[..., 2]).sum(1)
 
     full_bary = vertices.new_zeros(batch * height * width, 3).index_copy(0, covered, bary)
@@ -93,43 +106,68 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
 def _search_cpu(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
     points = np.ascontiguousarray(vertices.numpy())
     found = np.empty((len(points), *image_size), np.int64)
-    _scan(points, np.ascontiguousarray(faces.numpy()), cull_backfaces, found)
+    scan = _scan_in_turn if _forked or len(points) == 1 else _scan_in_parallel
+    scan(points, np.ascontiguousarray(faces.numpy()), cull_backfaces, found)
     return torch.from_numpy(found)
 
 
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603
+    _forked = True
+
+
+# A forked process, such as a DataLoader's worker, would die in the threads that its parent had started.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 @numba.njit(parallel=True, cache=True)
-def _scan(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
-    """Fill found [B, H, W] with the nearest triangle per pixel; images in parallel, each in a fixed order."""
-    batch, height, width = found.shape
-    for image in numba.prange(batch):
-        depth = np.full((height, width), np.inf)
-        found[image] = -1
-        for face in range(faces.shape[0]):
-            ia, ib, ic = faces[face, 0], faces[face, 1], faces[face, 2]
-            ax = (np.float64(vertices[image, ia, 0]) + 1.0) * 0.5 * width - 0.5
-            ay = (np.float64(vertices[image, ia, 1]) + 1.0) * 0.5 * height - 0.5
-            bx = (np.float64(vertices[image, ib, 0]) + 1.0) * 0.5 * width - 0.5
-            by = (np.float64(vertices[image, ib, 1]) + 1.0) * 0.5 * height - 0.5
-            cx = (np.float64(vertices[image, ic, 0]) + 1.0) * 0.5 * width - 0.5
-            cy = (np.float64(vertices[image, ic, 1]) + 1.0) * 0.5 * height - 0.5
-            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-            if not abs(area) > _DEGENERATE or (cull_backfaces and area > 0):
-                continue
-            first_row = max(0, int(np.ceil(max(min(ay, by, cy), -1.0))))
-            last_row = min(height - 1, int(np.floor(min(max(ay, by, cy), height + 1.0))))
-            first_column = max(0, int(np.ceil(max(min(ax, bx, cx), -1.0))))
-            last_column = min(width - 1, int(np.floor(min(max(ax, bx, cx), width + 1.0))))
-            az, bz, cz = vertices[image, ia, 2], vertices[image, ib, 2], vertices[image, ic, 2]
-            for row in range(first_row, last_row + 1):
-                for column in range(first_column, last_column + 1):
-                    wa = ((bx - column) * (cy - row) - (by - row) * (cx - column)) / area
-                    wb = ((cx - column) * (ay - row) - (cy - row) * (ax - column)) / area
-                    wc = 1.0 - wa - wb
-                    if wa >= 0 and wb >= 0 and wc >= 0:
-                        z = wa * az + wb * bz + wc * cz
-                        if z < depth[row, column]:
-                            depth[row, column] = z
-                            found[image, row, column] = face
+def _scan_in_parallel(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
+    for image in numba.prange(len(found)):
+        _scan(vertices, faces, cull_backfaces, found, image)
+
+
+@numba.njit(cache=True)
+def _scan_in_turn(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
+    for image in range(len(found)):
+        _scan(vertices, faces, cull_backfaces, found, image)
+
+
+@numba.njit(cache=True)
+def _scan(vertices, faces, cull_backfaces, found, image):  # type: ignore[no-untyped-def]
+    """Fill found[image] with the nearest triangle per pixel; the first of equally near ones."""
+    height, width = found.shape[1:]
+    depth = np.full((height, width), np.inf)
+    found[image] = -1
+    for face in range(faces.shape[0]):
+        ia, ib, ic = faces[face, 0], faces[face, 1], faces[face, 2]
+        ax = (np.float64(vertices[image, ia, 0]) + 1.0) * 0.5 * width - 0.5
+        ay = (np.float64(vertices[image, ia, 1]) + 1.0) * 0.5 * height - 0.5
+        bx = (np.float64(vertices[image, ib, 0]) + 1.0) * 0.5 * width - 0.5
+        by = (np.float64(vertices[image, ib, 1]) + 1.0) * 0.5 * height - 0.5
+        cx = (np.float64(vertices[image, ic, 0]) + 1.0) * 0.5 * width - 0.5
+        cy = (np.float64(vertices[image, ic, 1]) + 1.0) * 0.5 * height - 0.5
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if not abs(area) > _DEGENERATE or (cull_backfaces and area > 0):
+            continue
+        first_row = max(0, int(np.ceil(max(min(ay, by, cy), -1.0))))
+        last_row = min(height - 1, int(np.floor(min(max(ay, by, cy), height + 1.0))))
+        first_column = max(0, int(np.ceil(max(min(ax, bx, cx), -1.0))))
+        last_column = min(width - 1, int(np.floor(min(max(ax, bx, cx), width + 1.0))))
+        az, bz, cz = vertices[image, ia, 2], vertices[image, ib, 2], vertices[image, ic, 2]
+        for row in range(first_row, last_row + 1):
+            for column in range(first_column, last_column + 1):
+                wa = ((bx - column) * (cy - row) - (by - row) * (cx - column)) / area
+                wb = ((cx - column) * (ay - row) - (cy - row) * (ax - column)) / area
+                wc = 1.0 - wa - wb
+                if wa >= 0 and wb >= 0 and wc >= 0:
+                    z = wa * az + wb * bz + wc * cz
+                    if z < depth[row, column]:
+                        depth[row, column] = z
+                        found[image, row, column] = face
 
 
 def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
@@ -196,17 +234,19 @@ def interpolate(fragments: Fragments, corner_values: Tensor) -> Tensor:
 
     Args:
         fragments: of a batch of B images.
-        corner_values: [F, 3, C] shared by the batch or [B, F, 3, C].
+        corner_values: [F, 3, C] shared by the batch or [B, F, 3, C]; F may only be 0 where nothing is seen.
 
     Returns:
         [B, H, W, C], 0 where nothing is seen; differentiable in values and barycentrics.
     """
     batch, height, width = fragments.pix_to_face.shape
+    if not corner_values.shape[-3]:
+        return corner_values.new_zeros(batch, height, width, corner_values.shape[-1])
     face = fragments.pix_to_face.clamp(min=0).flatten(1)
     if corner_values.dim() == 3:
         picked = corner_values[face]
     else:
         offset = torch.arange(batch, device=face.device)[:, None] * corner_values.shape[1]
         picked = corner_values.flatten(0, 1).index_select(0, (face + offset).flatten())
-        picked = picked.view(batch, height * width, 3, -1)
-    return (picked * fragments.bary.flatten(1, 2)[..., None]).sum(2).view(batch, height, width, -1)
+        picked = picked.view(batch, height * width, 3, corner_values.shape[-1])
+    return (picked * fragments.bary.flatten(1, 2)[..., None]).sum(2).unflatten(1, (height, width))

@@ -12,19 +12,25 @@ from mfnet.render.rasterize import Fragments, interpolate, rasterize
 from mfnet.render.shading import shade, vertex_normals
 from mfnet.render.texture import TextureSpace, coverage, extract_texture
 
-_CAMERA_AXES = (1.0, -1.0, -1.0)
-
 
 class View(NamedTuple):
-    """A batch of heads in front of their cameras: what every later step of the renderer needs."""
+    """A batch of heads in front of their cameras: what every later step of the renderer needs.
+
+    projected [B, V, 3] in image coordinates with depth; normals [B, V, 3] unit, in the vertices' axes; facing [B, V]
+    in [-1, 1], how squarely each vertex's surface faces the camera; fragments, what each pixel sees.
+    """
 
     projected: Tensor
     normals: Tensor
+    facing: Tensor
     fragments: Fragments
 
 
 class Renderer(nn.Module):
-    """R(M, B, c, I_uv) of equation 4 for one head model and image size."""
+    """R(M, B, c, I_uv) of equation 4 for one head model, image size (H, W) and texture size (T, T).
+
+    The albedo's mean and its first `n_albedo` directions are resampled to T x T once; `backend` is `rasterize`'s.
+    """
 
     faces: Tensor
     face_region: Tensor
@@ -56,15 +62,19 @@ class Renderer(nn.Module):
             padded[: len(basis)] = resize(basis, size, mode="area")
         self.register_buffer("albedo_basis", padded, persistent=False)
 
-    def view(self, vertices: Tensor, projected: Tensor) -> View:
+    def view(self, vertices: Tensor, projected: Tensor, toward_camera: Tensor | None = None) -> View:
         """Rasterize heads.
 
         Args:
-            vertices: [B, V, 3] posed heads, FLAME's axes.
+            vertices: [B, V, 3] posed heads; shading happens in their axes.
             projected: [B, V, 3] the same in image coordinates with depth.
+            toward_camera: [B, V, 3] or broadcast to it, unit directions from the surface to the camera in the vertices'
+                axes, as `toward_pinhole` has them; None is FLAME's +z, that of an unturned orthographic camera.
         """
         fragments = rasterize(projected, self.faces, self.image_size, self.backend)
-        return View(projected, vertex_normals(vertices, self.faces), fragments)
+        normals = vertex_normals(vertices, self.faces)
+        facing = normals[..., 2] if toward_camera is None else (normals * toward_camera).sum(-1)
+        return View(projected, normals, facing, fragments)
 
     def albedo(self, coefficients: Tensor) -> Tensor:
         """A(alpha): [B, K] standard deviations to a texture [B, 3, T, T]."""
@@ -80,8 +90,7 @@ class Renderer(nn.Module):
 
     def extract(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """Equation 3 for one view: texture [B, 3, T, T] and its weight [B, 1, T, T]."""
-        axes = view.normals.new_tensor(_CAMERA_AXES)
-        return extract_texture(self.space, photograph, view.projected, self.faces, view.fragments, view.normals * axes)
+        return extract_texture(self.space, photograph, view.projected, self.faces, view.fragments, view.facing)
 
     def extract_inside(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """`extract`, its weight also by how far inside the silhouette: for a head that does not fit to the pixel."""

@@ -10,18 +10,22 @@ from torch.nn.functional import interpolate as interpolate_image
 from mfnet.head.model import HeadModel
 from mfnet.render.rasterize import Fragments, interpolate, rasterize
 
-_DEPTH_TOLERANCE = 0.02
+# Of the mesh's extent in depth, which for a head is two millimetres.
+_DEPTH_TOLERANCE = 0.01
+_OUTSIDE = 2.0
 # Of the image's width: so near to the silhouette a head that does not quite fit may show the background.
 _SILHOUETTE = 1 / 64
 _HARDLY_SEEN = 0.02
 
 
 class TextureSpace(nn.Module):
-    """The head's UV layout rasterized once: which triangle covers each texel."""
+    """The head's UV layout rasterized once at T x T: which triangle covers each texel, row 0 at v = 1.
+
+    fragment_faces [1, T, T] int64, -1 where none does; fragment_bary [1, T, T, 3]; corner_uv [F, 3, 2] in [-1, 1].
+    """
 
     fragment_faces: Tensor
     fragment_bary: Tensor
-    fragment_depth: Tensor
     corner_uv: Tensor
 
     def __init__(self, head: HeadModel, resolution: int) -> None:
@@ -33,17 +37,13 @@ class TextureSpace(nn.Module):
         fragments = rasterize(chart[None], uv_faces, (resolution, resolution))
         self.register_buffer("fragment_faces", fragments.pix_to_face, persistent=False)
         self.register_buffer("fragment_bary", fragments.bary, persistent=False)
-        self.register_buffer("fragment_depth", fragments.zbuf, persistent=False)
         self.register_buffer("corner_uv", chart[uv_faces][..., :2], persistent=False)
 
     def unwrap(self, vertices: Tensor, faces: Tensor) -> Tensor:
         """Per-vertex values [B, V, C] on the texels, [B, T, T, C]; 0 on texels no triangle covers."""
         batch = len(vertices)
-        fragments = Fragments(
-            self.fragment_faces.expand(batch, -1, -1),
-            self.fragment_bary.expand(batch, -1, -1, -1).to(vertices.dtype),
-            self.fragment_depth.expand(batch, -1, -1),
-        )
+        bary = self.fragment_bary.expand(batch, -1, -1, -1).to(vertices.dtype)
+        fragments = Fragments(self.fragment_faces.expand(batch, -1, -1), bary, torch.zeros_like(bary[..., 0]))
         corners = vertices[:, faces.flatten()].unflatten(1, (-1, 3))
         return interpolate(fragments, corners)
 
@@ -55,7 +55,7 @@ class TextureSpace(nn.Module):
 
 
 def extract_texture(
-    space: TextureSpace, photograph: Tensor, projected: Tensor, faces: Tensor, fragments: Fragments, normals: Tensor
+    space: TextureSpace, photograph: Tensor, projected: Tensor, faces: Tensor, fragments: Fragments, facing: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Equation 3's I'_uv from one view: the photograph in texture space, and how well it shows each texel.
 
@@ -68,14 +68,15 @@ def extract_texture(
         projected: [B, V, 3] vertices in the photograph's [-1, 1] coordinates with depth.
         faces: [F, 3].
         fragments: the mesh rasterized into this photograph.
-        normals: [B, V, 3] unit, x right, y down, z away from the camera.
+        facing: [B, V] how squarely the surface faces the camera, in [-1, 1].
 
     Returns:
         texture [B, 3, T, T], differentiable in geometry, and weight [B, 1, T, T] in [0, 1]: how frontally the
         texel faces the camera, 0 where something nearer hides it or it lies outside the photograph.
     """
-    values = space.unwrap(torch.cat([projected, normals], -1), faces)
-    position, depth, facing = values[..., :2], values[..., 2], -values[..., 5]
+    values = space.unwrap(torch.cat([projected, facing[..., None]], -1), faces)
+    # A vertex behind a pinhole camera has no place in its picture; outside of it is where it does no harm.
+    position, depth, frontal = values[..., :2].nan_to_num(_OUTSIDE), values[..., 2], values[..., 3]
     texture = grid_sample(photograph, position, align_corners=False, padding_mode="border")
     with torch.no_grad():
         far = fragments.zbuf.detach().amax().item() + 1
@@ -84,8 +85,10 @@ def extract_texture(
         reach = max_pool2d(torch.where(nearest >= far, -far, nearest), 3, 1, 1)
         front = grid_sample(reach, position, mode="nearest", align_corners=False)[:, 0]
         inside = (position.abs() < 1).all(-1)
-        visible = inside & (depth < front + _DEPTH_TOLERANCE) & (facing > 0.1) & (space.fragment_faces >= 0)
-        weight = (visible * facing.clamp(0, 1))[:, None]
+        near, most = projected[..., 2].amin(1), projected[..., 2].amax(1)
+        tolerance = (_DEPTH_TOLERANCE * (most - near))[:, None, None]
+        visible = inside & (depth < front + tolerance) & (frontal > 0.1) & (space.fragment_faces >= 0)
+        weight = (visible * frontal.clamp(0, 1))[:, None]
     return texture, weight
 
 
@@ -124,7 +127,10 @@ def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mirror_unseen(texture: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-    """Unseen texels [B, 3, T, T] from the mirrored side where that was seen; texture and confidence [B, 1, T, T]."""
+    """Unseen texels [B, 3, T, T] from the mirrored side where that was seen; texture and confidence [B, 1, T, T].
+
+    Mirroring is about u = 0.5, about which FLAME's texture coordinates and this project's own are symmetric.
+    """
     mirrored, mirrored_confidence = texture.flip(-1), confidence.flip(-1)
     seen = confidence > 0
     return torch.where(seen, texture, mirrored), torch.where(seen, confidence, mirrored_confidence)

@@ -108,6 +108,27 @@ def test_contour_row_follows_decas_sign(yaw: float, row: int) -> None:
     assert contour_row(rotation).item() == row
 
 
+@pytest.mark.parametrize(("yaw", "row"), [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, 41), (-2.5, 41)])
+def test_contour_row_rounds_halves_to_even(yaw: float, row: int) -> None:
+    rotation = rotation_from_axis_angle(torch.tensor([[0.0, np.radians(yaw), 0.0]], dtype=torch.float64))
+    assert contour_row(rotation).item() == row
+
+
+def test_contour_follows_the_neck_as_well_as_the_root(head: HeadModel) -> None:
+    """Thirty degrees, by the root or by the neck: the same points of the surface are the contour."""
+    flame = Flame(head)
+    zero = torch.zeros(1, 100), torch.zeros(1, 50)
+    found = []
+    for joint in (0, 1):
+        pose = torch.zeros(1, 15)
+        pose[0, 3 * joint + 1] = np.radians(30)
+        out = flame(*zero, pose)
+        corners = torch.tensor(head.faces[head.contour_landmark_faces[30]])
+        expected = (out.vertices[0][corners] * torch.tensor(head.contour_landmark_barycentric[30])[..., None]).sum(1)
+        found.append((out.landmarks[0, :17] - expected).abs().max())
+    assert max(found) < 1e-6
+
+
 def test_turning_to_plus_x_pulls_the_far_contour_onto_the_cheek(head: HeadModel) -> None:
     """Nose to image right: the contour of the person's left (+x) slides forward, the near side's stays."""
     flame = Flame(head)
@@ -132,7 +153,9 @@ def test_gradients_agree_with_finite_differences(head: HeadModel) -> None:
         (0.2 * torch.randn(2, 15, dtype=torch.float64)).requires_grad_(),
     )
     assert torch.autograd.gradcheck(lambda *p: landmarks(*p).landmarks * 100, inputs, atol=1e-6)
-    assert torch.autograd.gradcheck(lambda *p: tuple(whole(*p)), inputs, atol=1e-6, fast_mode=True)
+    probes = torch.randn(5, len(head.template) * 3, generator=torch.Generator().manual_seed(2)).double()
+    assert torch.autograd.gradcheck(lambda *p: whole(*p).vertices.flatten(1) @ probes.T, inputs, atol=1e-6)
+    assert torch.autograd.gradcheck(lambda *p: whole(*p).joints * 100, inputs, atol=1e-6)
 
 
 def test_rotation_matches_scipy_and_is_smooth_at_zero() -> None:

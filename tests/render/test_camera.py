@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfnet.render.camera import Crop, ndc_to_pixel, orthographic_project, pinhole_project, pixel_to_ndc
+from mfnet.render.camera import Crop, ndc_to_pixel, orthographic_project, pinhole_project, pixel_to_ndc, toward_pinhole
 
 
 def test_orthographic_projection_flips_y_and_z_after_shifting() -> None:
@@ -16,6 +16,29 @@ def test_pinhole_puts_the_principal_point_in_the_middle() -> None:
     Rt = torch.eye(3, 4)[None]
     projected = pinhole_project(torch.tensor([[[0.0, 0, 5], [1, 0, 10]]]), K, Rt, (48, 64))
     torch.testing.assert_close(projected[0], torch.tensor([[0.0, 0, 5], [10 / 32, 0, 10]]))
+
+
+def test_pinhole_turns_the_world_before_it_looks() -> None:
+    """A camera five along the world's x axis, looking back along it: y is to its right and z above."""
+    rotation = torch.tensor([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+    extrinsics = torch.cat([rotation, torch.tensor([[0.0], [0.0], [5.0]])], 1)[None]
+    K = torch.tensor([[[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]])
+    points = torch.tensor([[[0.0, 1, 0], [0, 0, 1], [2, 0, 0]]])
+    projected = pinhole_project(points, K, extrinsics, (100, 100))
+    torch.testing.assert_close(projected[0], torch.tensor([[0.4, 0, 5], [0, -0.4, 5], [0, 0, 3.0]]))
+    toward = toward_pinhole(points, extrinsics)
+    expected = torch.nn.functional.normalize(torch.tensor([[5.0, -1, 0], [5, 0, -1], [3, 0, 0]]), dim=-1)
+    torch.testing.assert_close(toward[0], expected)
+
+
+def test_what_is_behind_a_pinhole_is_nowhere_in_its_picture_and_stops_no_gradient() -> None:
+    K = torch.tensor([[[100.0, 0, 32], [0, 100, 24], [0, 0, 1]]])
+    points = torch.tensor([[[0.1, 0, 5], [0.1, 0, -5], [0.1, 0, 0]]], requires_grad=True)
+    projected = pinhole_project(points, K, torch.eye(3, 4)[None], (48, 64))
+    assert projected[0, :, 0].isnan().tolist() == [False, True, True]
+    projected[0, 0].sum().backward()
+    assert points.grad is not None
+    assert torch.isfinite(points.grad).all()
 
 
 def test_gradients_agree_with_finite_differences() -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -106,6 +108,56 @@ def test_vertices_far_outside_and_not_finite_are_harmless() -> None:
     fragments = rasterize(vertices, faces, (16, 16))
     assert torch.isfinite(fragments.zbuf[1]).all()
     assert torch.equal(fragments.pix_to_face, _search_tensor(vertices, faces, (16, 16), False))
+
+
+def test_slivers_have_finite_barycentrics_and_gradients() -> None:
+    """Thin beyond single precision: left out, or exact, but never not a number."""
+    for height in (1e-3, 1e-6, 1e-9, 0.0):
+        vertices = torch.tensor([[[-0.875, -0.875, 0], [0.875, 0.875, 1], [0, height, 0.5]]], requires_grad=True)
+        fragments = rasterize(vertices, torch.tensor([[0, 1, 2]]), (8, 8))
+        assert torch.isfinite(fragments.bary).all()
+        (fragments.bary.sum() + fragments.zbuf.sum()).backward()
+        assert vertices.grad is not None
+        assert torch.isfinite(vertices.grad).all()
+    assert (rasterize(vertices, torch.tensor([[0, 1, 2]]), (8, 8)).pix_to_face == -1).all()
+
+
+@pytest.mark.parametrize("search", ["_search_cpu", "_search_tensor"])
+@pytest.mark.parametrize(("batch", "triangles"), [(0, 3), (2, 0)])
+def test_nothing_to_draw_is_an_empty_picture(
+    monkeypatch: pytest.MonkeyPatch, search: str, batch: int, triangles: int
+) -> None:
+    module = import_module("mfnet.render.rasterize")
+    monkeypatch.setattr(module, "_search_cpu", getattr(module, search))
+    faces = torch.zeros(triangles, 3, dtype=torch.int64)
+    fragments = rasterize(torch.rand(batch, 4, 3), faces, (5, 6))
+    assert fragments.pix_to_face.shape == (batch, 5, 6)
+    assert (fragments.pix_to_face == -1).all()
+    assert interpolate(fragments, torch.rand(triangles, 3, 2)).shape == (batch, 5, 6, 2)
+
+
+@pytest.mark.parametrize("corner", [-1, 9, 10**9])
+def test_faces_beyond_the_vertices_are_refused(corner: int) -> None:
+    with pytest.raises(AssertionError, match="not there"):
+        rasterize(torch.rand(2, 9, 3), torch.tensor([[0, 1, corner]]), (8, 8))
+
+
+def test_half_precision_is_taken_as_single() -> None:
+    vertices, faces = soup(2)
+    half = vertices.to(torch.bfloat16)
+    assert torch.equal(rasterize(half, faces, (9, 9)).bary, rasterize(half.float(), faces, (9, 9)).bary)
+
+
+def test_a_forked_process_rasterizes_too() -> None:
+    """Its parent's threads are not there any more, which GNU's OpenMP answers by ending the process."""
+    code = (
+        "import multiprocessing, torch; from mfnet.render import rasterize\n"
+        "def draw(_=0): return rasterize(torch.rand(2, 9, 3) * 2 - 1, torch.arange(9).view(3, 3), (8, 8)).bary.sum()\n"
+        "draw()\n"
+        "with multiprocessing.get_context('fork').Pool(1) as pool: print(pool.map_async(draw, [1]).get(60)[0] >= 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "True" in done.stdout, done.stderr[-500:]
 
 
 def test_unknown_backend_is_named() -> None:

@@ -2,9 +2,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfnet.head import Flame, HeadModel
-from mfnet.render import Renderer
-from mfnet.render.camera import orthographic_project
+from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
+from mfnet.render import Renderer, View
+from mfnet.render.camera import orthographic_project, pinhole_project, toward_pinhole
 from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
 from mfnet.render.texture import complete_texture, coverage, diffuse, fill_unseen, fuse_textures, mirror_unseen
@@ -151,41 +151,146 @@ def smooth_picture(size: int) -> torch.Tensor:
                         (rows[:, None] * rows).cos()])[None]  # fmt: skip
 
 
+# Six numbers that turn and place the head: scale, tx, ty of the camera and an axis-angle.
+PLACED = torch.tensor([9.0, 0.01, -0.02, 0.05, 0.4, -0.03], dtype=torch.float64)
+
+
+def placed(head: HeadModel, numbers: torch.Tensor, shape: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    pose = torch.cat([numbers[3:], torch.zeros(12, dtype=torch.float64)])[None]
+    out = Flame(head, 4, 1).double()(shape[None], torch.zeros(1, 1).double(), pose)
+    centred = out.vertices - out.landmarks.mean(1, keepdim=True)
+    return out.vertices, orthographic_project(centred, numbers[None, :3])
+
+
+def probed(picture: torch.Tensor, probes: int = 6) -> torch.Tensor:
+    """A few weighted sums of a picture: each number of the input moves each of them."""
+    draw = torch.Generator().manual_seed(4)
+    weights = torch.randn(probes, picture.numel(), generator=draw, dtype=torch.float64)
+    return weights @ picture.flatten() / picture.numel() ** 0.5
+
+
+def check(function, *inputs: torch.Tensor) -> None:  # type: ignore[no-untyped-def]
+    """Every derivative against central differences, to a thousandth of the largest by the same number."""
+    jacobians = torch.autograd.functional.jacobian(function, inputs)
+    for position, jacobian in enumerate(jacobians):
+        for entry in range(inputs[position].numel()):
+            moved = []
+            for step in (1e-7, -1e-7):
+                changed = [value.clone() for value in inputs]
+                changed[position].view(-1)[entry] += step
+                moved.append(function(*changed))
+            numerical = (moved[0] - moved[1]) / 2e-7
+            analytical = jacobian.flatten(1)[:, entry]
+            assert (analytical - numerical).abs().max() < 1e-6 + 1e-3 * numerical.abs().max(), (position, entry)
+        assert jacobian.abs().max() > 1e-2
+
+
 def test_gradients_of_extraction_agree_with_finite_differences(head: HeadModel) -> None:
-    """Equation 3 in the geometry and in the photograph; which texels are seen carries no gradient."""
-    renderer, vertices, projected = doubled(head)
+    """Equation 3 in place, turn, shape and photograph; which texels are seen carries no gradient."""
+    renderer, _, _ = doubled(head)
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.stack([smooth_picture(48)[0].roll(k, 0) * (k + 1) for k in range(3)])
 
-    def extract(photograph: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        texture, weight = renderer.extract(photograph, renderer.view(vertices, places))
-        return texture * (weight > 0.2)
+    def extract(numbers: torch.Tensor, shape: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
+        texture, weight = renderer.extract(
+            (mix[:, None, None, None] * pictures).sum(0)[None], renderer.view(*placed(head, numbers, shape))
+        )
+        return probed(texture * (weight > 0.2))
 
-    inputs = (smooth_picture(48).requires_grad_(), projected.clone().requires_grad_())
-    assert torch.autograd.gradcheck(extract, inputs, eps=1e-7, atol=1e-4, fast_mode=True)
+    check(extract, PLACED, torch.randn(4, generator=generator).double(), torch.rand(3, generator=generator).double())
 
 
 def test_gradients_of_rendering_agree_with_finite_differences(head: HeadModel) -> None:
-    """Equation 4 in the texture and in the geometry, away from the silhouette."""
-    renderer, vertices, projected = doubled(head)
-    inside = renderer.face_mask(renderer.view(vertices, projected))
+    """Equation 4 in texture, place, turn and shape, away from the silhouette."""
+    renderer, _, _ = doubled(head)
+    generator = torch.Generator().manual_seed(1)
+    textures = torch.stack([smooth_picture(32)[0].roll(k, 0) * (k + 1) for k in range(3)])
+    shape = torch.randn(4, generator=generator).double()
+    inside = renderer.face_mask(renderer.view(*placed(head, PLACED, shape)))
 
-    def render(texture: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        return inside * renderer.render(texture, renderer.view(vertices, places))
+    def render(numbers: torch.Tensor, shape: torch.Tensor, mix: torch.Tensor) -> torch.Tensor:
+        texture = (mix[:, None, None, None] * textures).sum(0)[None]
+        return probed(inside * renderer.render(texture, renderer.view(*placed(head, numbers, shape))))
 
-    inputs = (smooth_picture(32).requires_grad_(), projected.clone().requires_grad_())
-    assert torch.autograd.gradcheck(render, inputs, eps=1e-7, atol=1e-4, fast_mode=True)
+    check(render, PLACED, shape, torch.rand(3, generator=generator).double())
 
 
 def test_gradients_of_the_shaded_texture_agree_with_finite_differences(head: HeadModel) -> None:
-    """Equation 2 in texture space: geometry, albedo and light."""
-    renderer, vertices, _ = doubled(head)
+    """Equation 2 in texture space: turn, shape, albedo and light."""
+    renderer, _, _ = doubled(head)
+    generator = torch.Generator().manual_seed(1)
 
-    def shaded(points: torch.Tensor, colour: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
-        return renderer.shaded_texture(vertex_normals(points, renderer.faces), renderer.albedo(colour), light)
+    def shaded(numbers: torch.Tensor, shape: torch.Tensor, colour: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+        normals = vertex_normals(placed(head, torch.cat([PLACED[:3], numbers]), shape)[0], renderer.faces)
+        return probed(renderer.shaded_texture(normals, renderer.albedo(colour), light))
 
-    inputs = (vertices.detach().clone(), torch.randn(1, 3).double(), torch.randn(1, 9, 3).double())
-    for value in inputs:
-        value.requires_grad_()
-    assert torch.autograd.gradcheck(shaded, inputs, eps=1e-8, atol=1e-3, fast_mode=True)
+    inputs = [torch.randn(*size, generator=generator).double() for size in ((4,), (1, 3), (1, 9, 3))]
+    check(shaded, PLACED[3:], *inputs)
+
+
+def test_gradients_of_fusing_and_of_diffusion_agree_with_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(1)
+    textures, weights = torch.rand(1, 2, 3, 4, 4, generator=generator), torch.rand(1, 2, 1, 4, 4, generator=generator)
+    check(lambda t, w: probed(torch.cat(fuse_textures(t, w), 1)), textures.double(), 0.1 + weights.double())
+    known = torch.rand(1, 1, 6, 5, generator=generator) < 0.4
+    check(lambda t: probed(diffuse(t, known)), torch.rand(1, 2, 6, 5, generator=generator).double())
+
+
+def pinhole(head: HeadModel, unit: float, by_pose: bool) -> tuple[Renderer, View]:
+    """A head turned by a radian before a pinhole, by its own pose or by the camera's; lengths in the given unit."""
+    renderer = Renderer(head, 96, 64, 1)
+    turn = rotation_from_axis_angle(torch.tensor([0.1, 1.0, 0.0]))
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    vertices = torch.tensor(head.template)[None] * unit
+    rotation = flip if by_pose else flip @ turn
+    vertices = vertices @ turn.T if by_pose else vertices
+    extrinsics = torch.cat([rotation, torch.tensor([[0.0], [0.0], [0.7 * unit]])], 1)[None]
+    intrinsics = torch.tensor([[[200.0, 0, 48], [0, 200, 48], [0, 0, 1]]])
+    projected = pinhole_project(vertices, intrinsics, extrinsics, (96, 96))
+    return renderer, renderer.view(vertices, projected, toward_pinhole(vertices, extrinsics))
+
+
+def test_what_a_camera_sees_does_not_depend_on_whether_it_or_the_head_was_turned(head: HeadModel) -> None:
+    photograph = torch.rand(1, 3, 96, 96)
+    (renderer, turned), (_, walked_around) = (pinhole(head, 1.0, by_pose) for by_pose in (True, False))
+    weights = [renderer.extract(photograph, view)[1] for view in (turned, walked_around)]
+    assert weights[0].mean() > 0.05
+    assert ((weights[0] - weights[1]).abs() > 1e-3).float().mean() < 2e-3
+
+
+def test_what_a_camera_sees_does_not_depend_on_the_unit_of_length(head: HeadModel) -> None:
+    photograph = torch.rand(1, 3, 96, 96)
+    weights = []
+    for unit in (1.0, 1000.0):
+        renderer, view = pinhole(head, unit, by_pose=False)
+        weights.append(renderer.extract(photograph, view)[1])
+    assert ((weights[0] - weights[1]).abs() > 1e-3).float().mean() < 2e-3
+
+
+def test_weight_is_how_squarely_the_surface_faces_the_camera(head: HeadModel) -> None:
+    renderer, view = seen(head, 0.5, 96)
+    weight = renderer.extract(torch.rand(1, 3, 96, 96), view)[1][0, 0]
+    normals = renderer.uv_normals(view.normals)[0]
+    shown = weight > 0
+    assert shown.float().mean() > 0.1
+    assert (weight[shown] - normals[shown][:, 2]).abs().median() < 0.01
+    assert weight[shown].min() < 0.2
+    assert weight[shown].max() > 0.9
+
+
+def test_a_wall_hides_what_is_behind_it_and_nothing_before_it(head: HeadModel) -> None:
+    renderer, view = seen(head, 0.0, 96)
+    depth = renderer.space.unwrap(view.projected, renderer.faces)[..., 2]
+    extent = float(view.projected[..., 2].max() - view.projected[..., 2].min())
+    shown = renderer.extract(torch.rand(1, 3, 96, 96), view)[1][:, 0] > 0
+    wall = depth[shown].median()
+    behind_a_wall = view.fragments._replace(
+        pix_to_face=torch.zeros_like(view.fragments.pix_to_face), zbuf=torch.full_like(view.fragments.zbuf, wall)
+    )
+    weight = renderer.extract(torch.rand(1, 3, 96, 96), view._replace(fragments=behind_a_wall))[1][:, 0]
+    assert (weight[shown & (depth < wall)] > 0).all()
+    assert (weight[depth > wall + 0.015 * extent] == 0).all()
+    assert (shown & (depth > wall + 0.015 * extent)).sum() > 500
 
 
 def test_normals_in_texture_space_are_those_of_the_surface(head: HeadModel) -> None:
