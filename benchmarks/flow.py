@@ -1,7 +1,7 @@
 """What each flow estimator is worth here: `python benchmarks/flow.py` prints two Markdown tables.
 
 The first has errors in pixels on pairs of a held-out head whose flow is known (`mfnet.flow.motion`), and the time of a
-pair beside OpenCV's DIS. The second has, for both forms of equation 6, the time of the term with its gradient for four
+pair beside OpenCV's DIS. The second has, for every form of equation 6, the time of the term with its gradient for four
 pairs, and where that gradient points: its cosine with the way back to the true parameters, from parameters that miss
 them as a half-trained network does. The landmark term of equation 7 is the last row.
 """
@@ -31,7 +31,7 @@ from mfnet.flow.motion import KINDS
 from mfnet.flow.pretrain import measure
 from mfnet.flow.store import PAIRS, forward_backward_consistency
 from mfnet.head import Flame, HeadModel, procedural_head
-from mfnet.multiview import project_pairs, render_pairs
+from mfnet.multiview import measured_pairs, project_pairs, render_pairs
 from mfnet.network import Parameters, decode, mean_parameters
 from mfnet.render import Renderer
 
@@ -92,7 +92,7 @@ def error_table(head: HeadModel, image_size: int) -> pd.DataFrame:
         for name, estimator in {**estimators(), "OpenCV DIS": peer}.items():
             errors = measure(estimator, head, image_size)
             took = seconds(lambda estimator=estimator: estimator(*images))  # type: ignore[misc]
-            row = {"estimator": name, **{kind: errors[kind]["error"] for kind in KINDS}}
+            row: dict[str, object] = {"estimator": name, **{kind: errors[kind]["error"] for kind in KINDS}}
             rows.append(row | {"ms a pair": 1e3 * took / 8, "time / DIS": took / base})
         rows.append({"estimator": "no motion", **{kind: errors[kind]["motion"] for kind in KINDS}})
     return pd.DataFrame(rows)
@@ -161,7 +161,7 @@ class Triplets:
 
 
 def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataFrame:
-    """Both forms of equation 6 with every estimator: time of four pairs, mean cosine of the gradient by group."""
+    """Every form of equation 6 with every estimator: time of four pairs, mean cosine of the gradient by group."""
     triplets = Triplets(head, people, float(np.radians(yaw_degrees)), seed=0)
     given = (triplets.flame, triplets.renderer)
     rows = []
@@ -171,10 +171,13 @@ def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataF
         def in_loop(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
             return losses.multiview_optical(estimator, *render_pairs(*given, parameters, batch, pairs, False))
 
+        def measured(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
+            return losses.multiview_projection(*measured_pairs(*given, estimator, parameters, batch, pairs, False))
+
         def precomputed(parameters: Parameters, pairs: Tensor, batch=batch) -> Tensor:  # type: ignore[no-untyped-def]
             return losses.multiview_projection(*project_pairs(*given, parameters, batch, pairs))
 
-        for form, term in (("in_loop", in_loop), ("precomputed", precomputed)):
+        for form, term in (("in_loop", in_loop), ("measured", measured), ("precomputed", precomputed)):
             rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
 
     def landmarks(parameters: Parameters, pairs: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class NetworkParams(Section):
 
 
 class LossParams(Section):
-    """The weights of equation 11, which pixels equation 6 trusts, and whether its flow is estimated in every step."""
+    """The weights of equation 11, which pixels equation 6 trusts, and where its flow and gradient come from."""
 
     multiop: Weight
     singlelmk: Weight
@@ -107,7 +107,7 @@ class LossParams(Section):
     lip: Weight
     reg: Weight
     consistency: bool = False
-    multiop_form: Literal["in_loop", "precomputed"] = "in_loop"
+    multiop_form: Literal["in_loop", "measured", "precomputed"] = "in_loop"
 
 
 class TrainParams(Section):

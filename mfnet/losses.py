@@ -48,11 +48,11 @@ def multiview_optical(estimator: FlowEstimator, photograph: Tensor, rendered: Te
 
 
 def multiview_projection(projected: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Equation 6 without a network in the loop: how far skin seen in one view is from where flow has it in another.
+    """Equation 6 with its gradient in the geometry alone: how far skin is from where flow has it.
 
     Args:
         projected: [B, 2, h, w] in [-1, 1], differentiable in the geometry of both views.
-        target: [B, 2, h, w] in [-1, 1], from precomputed flow.
+        target: [B, 2, h, w] in [-1, 1], of precomputed or measured flow.
         mask: MC [B, 1, h, w].
 
     Returns:

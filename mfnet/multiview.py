@@ -1,4 +1,4 @@
-"""What one view of a triplet shows of another: what the two forms of equation 6 compare."""
+"""What one view of a triplet shows of another: what the forms of equation 6 compare."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, grid_sample
 
 from mfnet.covisible import covisible_mask
 from mfnet.data.batches import TripletBatch
 from mfnet.data.triplets import VIEWS
+from mfnet.flow import FlowEstimator
 from mfnet.flow.store import PAIRS
 from mfnet.head import Flame
 from mfnet.network import Parameters, decode
 from mfnet.render import Renderer, View, interpolate
+from mfnet.render.rasterize import pixel_centres
 from mfnet.render.texture import fill_unseen
 
 _PAIR_VIEWS = torch.tensor([[VIEWS.index(a), VIEWS.index(b)] for a, b in PAIRS])
 _WHOLE = 0.999
+_RETURNED_PIXELS = 2.0
 
 
 class RenderedPairs(NamedTuple):
@@ -30,10 +33,10 @@ class RenderedPairs(NamedTuple):
 
 
 class ProjectedPairs(NamedTuple):
-    """M ordered pairs (a, b), over the h x w squares of b that flow is stored for.
+    """M ordered pairs (a, b), over the pixels of b or the h x w squares of them that flow is stored for.
 
-    projected [M, 2, h, w]: where the head says that the skin seen there is in a; target [M, 2, h, w]: where the
-    precomputed flow says so; both in a's [-1, 1]. mask [M, 1, h, w]: MC_{a,b} where the flow agrees both ways.
+    projected [M, 2, h, w]: where the head has a piece of skin; target [M, 2, h, w]: where flow has it; both in the same
+    view's [-1, 1]. mask [M, 1, h, w]: MC_{a,b} where the two can be compared.
     """
 
     projected: Tensor
@@ -90,9 +93,10 @@ def render_pairs(
 def project_pairs(
     flame: Flame, renderer: Renderer, parameters: Parameters, batch: TripletBatch, pairs: Tensor
 ) -> ProjectedPairs:
-    """The skin that view b shows, projected into view a; arguments are those of `render_pairs`.
+    """The skin that view b shows, where it is in a by the head and by the precomputed flow.
 
-    Differentiable in the heads of both views: a point is held by b's pixel, not by its place on the surface.
+    Arguments are those of `render_pairs`; the mask also asks that the flow agrees both ways. Differentiable in the
+    heads of both views: a point is held by b's pixel, not by its place on the surface.
     """
     assert batch.targets is not None, "the precomputed form needs a flow store with flow"
     chosen = _unpacked(pairs)
@@ -107,6 +111,45 @@ def project_pairs(
         batch.consistency[chosen.triplet, chosen.pair],
     )
     return ProjectedPairs(avg_pool2d(_seen_elsewhere(renderer, seen_b, projected_a), stride), target, mask)
+
+
+def measured_pairs(
+    flame: Flame, renderer: Renderer, estimator: FlowEstimator, parameters: Parameters, batch: TripletBatch,
+    pairs: Tensor, consistency: bool,
+) -> ProjectedPairs:  # fmt: skip
+    """Equation 6 with the flow as a measurement: no gradient goes through the estimator.
+
+    What the photograph shows at p is, so the flow says, in the render at p + f. That render's pixel came from a's
+    photograph, and the head takes it back from there: to where it should have put it, which is p, in the limits of the
+    flow. The length of the way is the flow's; its gradient is that of the heads in both views.
+
+    Args:
+        flame, renderer: of the head model.
+        estimator: F.
+        parameters, batch, pairs, consistency: as of `render_pairs`.
+
+    Returns:
+        Over b's pixels: projected, where the head puts what the flow found; target, where the photograph has it; mask,
+        MC where it is in the render and the way back through a's photograph ends where it began.
+    """
+    chosen = _unpacked(pairs)
+    head_a, head_b = _decoded(flame, parameters, chosen)
+    seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
+    with torch.no_grad():
+        shown = render_pairs(flame, renderer, parameters, batch, pairs, consistency)
+        flow = estimator(shown.mask * shown.photograph, shown.mask * shown.rendered)
+        height, width = flow.shape[-2:]
+        here = pixel_centres((height, width), flow).permute(2, 0, 1).expand_as(flow)
+        there = here + flow * flow.new_tensor([2 / width, 2 / height])[:, None, None]
+        source = _sampled(_seen_elsewhere(renderer, seen_b, head_a[1]), there)
+    projected = _sampled(_seen_elsewhere(renderer, seen_a, head_b[1]), source)
+    returned = (projected.detach() - there).norm(dim=1, keepdim=True) < _RETURNED_PIXELS * 2 / width
+    return ProjectedPairs(projected, here, shown.mask * returned)
+
+
+def _sampled(image: Tensor, places: Tensor) -> Tensor:
+    """An image [B, C, H, W] at places [B, 2, h, w] in [-1, 1]."""
+    return grid_sample(image, places.permute(0, 2, 3, 1), align_corners=False)
 
 
 def _seen_elsewhere(renderer: Renderer, seen: View, projected: Tensor) -> Tensor:

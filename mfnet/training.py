@@ -25,7 +25,7 @@ from mfnet.data.triplets import VIEWS
 from mfnet.flow import FlowEstimator
 from mfnet.flow.store import PAIRS
 from mfnet.head import Flame, HeadModel
-from mfnet.multiview import project_pairs, render_pairs
+from mfnet.multiview import measured_pairs, project_pairs, render_pairs
 from mfnet.network import MFNet, Parameters, decode
 from mfnet.parallel import progress
 from mfnet.render import Renderer
@@ -74,10 +74,15 @@ def multiview_term(
     modules: Modules, parameters: Parameters, batch: TripletBatch, weights: LossParams, pairs: Tensor
 ) -> Tensor:
     """Equation 6 over chosen pairs, in the form that the weights name."""
-    given = (modules.flame, modules.renderer, parameters, batch, pairs)
+    flame, renderer, estimator = modules.flame, modules.renderer, modules.estimator
     if weights.multiop_form == "precomputed":
-        return equations.multiview_projection(*project_pairs(*given))
-    return equations.multiview_optical(modules.estimator, *render_pairs(*given, weights.consistency))
+        return equations.multiview_projection(*project_pairs(flame, renderer, parameters, batch, pairs))
+    asked = weights.consistency
+    if weights.multiop_form == "measured":
+        measured = measured_pairs(flame, renderer, estimator, parameters, batch, pairs, asked)
+        return equations.multiview_projection(*measured)
+    shown = render_pairs(flame, renderer, parameters, batch, pairs, asked)
+    return equations.multiview_optical(estimator, *shown)
 
 
 @torch.no_grad()

@@ -6,9 +6,10 @@ from torch.nn.functional import grid_sample
 
 from mfnet.config import HeadParams
 from mfnet.data.batches import TripletBatch
+from mfnet.flow import FlowEstimator
 from mfnet.head import Flame, HeadModel
 from mfnet.losses import multiview_projection
-from mfnet.multiview import project_pairs
+from mfnet.multiview import measured_pairs, project_pairs
 from mfnet.network import Parameters, decode, mean_parameters
 from mfnet.render import Renderer
 
@@ -76,3 +77,29 @@ def test_flow_that_disagrees_is_left_out(tools: tuple[Flame, Renderer]) -> None:
     nowhere = given._replace(consistency=torch.zeros_like(given.consistency))
     assert project_pairs(*tools, someone(), given, PAIRS).mask.mean() > 0.1
     assert project_pairs(*tools, someone(), nowhere, PAIRS).mask.sum() == 0
+
+
+class Shifted(FlowEstimator):
+    """Everything has moved by so many pixels."""
+
+    def __init__(self, x: float, y: float) -> None:
+        super().__init__()
+        self._flow = torch.tensor([x, y])
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return self._flow[:, None, None].expand(len(first), -1, *first.shape[-2:])
+
+
+def test_measured_flow_is_its_own_length_and_moves_the_head_against_it(tools: tuple[Flame, Renderer]) -> None:
+    """What the render has three pixels too far to the right is to move to the left."""
+    parameters = someone()
+    camera = parameters.camera.clone().requires_grad_()
+    moved = parameters._replace(camera=camera)
+    measured = measured_pairs(*tools, Shifted(3.0, 0.0), moved, batch(torch.zeros(2, 4, 2, 32, 32)), PAIRS[:1], False)
+    assert measured.mask.mean() > 0.1
+    loss = multiview_projection(*measured)
+    assert loss.item() == pytest.approx(6 / 128, rel=0.1)
+    (gradient,) = torch.autograd.grad(loss, camera)
+    # By the first pair: of the left view the camera, of the front, whose photograph was the source, the other way.
+    assert gradient[0, 1, 1] > 0
+    assert gradient[0, 0, 1] < 0

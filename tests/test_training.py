@@ -136,13 +136,13 @@ def test_multiview_term_appears_late_and_changes_the_outcome(setting: Setting, t
     assert losses(rows)[-1] != losses(without)[-1]
 
 
-def test_both_forms_of_the_multiview_term_reach_shape_camera_and_rotation(setting: Setting) -> None:
+def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(setting: Setting) -> None:
     params = setting.params
     modules = training._modules(params, setting.head, load_flow_estimator("packaged"), torch.device("cpu"))
     network = training.MFNet(params.network, params.head).eval()
     batch = next(setting.data["train"].batches(2))
     values = set()
-    for form in ("in_loop", "precomputed"):
+    for form in ("in_loop", "measured", "precomputed"):
         parameters = network(batch.images)
         watched = {name: getattr(parameters, name) for name in ("shape", "rotation", "camera", "jaw")}
         for tensor in watched.values():
@@ -154,7 +154,7 @@ def test_both_forms_of_the_multiview_term_reach_shape_camera_and_rotation(settin
         for name, tensor in watched.items():
             assert tensor.grad is not None, name
             assert tensor.grad.abs().sum() > 0, name
-    assert len(values) == 2
+    assert len(values) == 3
 
 
 def test_a_trained_folder_reconstructs_from_one_view_and_from_three(setting: Setting, tmp_path: Path) -> None:
