@@ -78,6 +78,13 @@ def render_pairs(
     """
     chosen = _unpacked(pairs)
     seen_a, seen_b = (renderer.view(*head) for head in _decoded(flame, parameters, chosen))
+    return _rendered(renderer, parameters, batch, chosen, seen_a, seen_b, consistency)
+
+
+def _rendered(
+    renderer: Renderer, parameters: Parameters, batch: TripletBatch, chosen: _Pairs, seen_a: View, seen_b: View,
+    consistency: bool,
+) -> RenderedPairs:  # fmt: skip
     texture, weight = renderer.extract(batch.images[chosen.triplet, chosen.view_a], seen_a)
     albedo = renderer.albedo(parameters.albedo[chosen.triplet, chosen.view_b])
     shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[chosen.triplet, chosen.view_b])
@@ -136,7 +143,7 @@ def measured_pairs(
     head_a, head_b = _decoded(flame, parameters, chosen)
     seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
     with torch.no_grad():
-        shown = render_pairs(flame, renderer, parameters, batch, pairs, consistency)
+        shown = _rendered(renderer, parameters, batch, chosen, seen_a, seen_b, consistency)
         flow = estimator(shown.mask * shown.photograph, shown.mask * shown.rendered)
         height, width = flow.shape[-2:]
         here = pixel_centres((height, width), flow).permute(2, 0, 1).expand_as(flow)

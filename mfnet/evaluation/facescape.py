@@ -148,16 +148,27 @@ def surface_grid(radius: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     (wrapping around). Its triangles use flat indices k, k + 1, k + 256 and k + 257, which do not wrap; where they
     would leave the map the official evaluator stops.
     """
+    valid = continuous(radius)
+    if not valid.any() or valid[N - 1].any() or valid[N - 2, N - 1]:
+        return None
+    return map_points(radius), valid
+
+
+def continuous(radius: np.ndarray) -> np.ndarray:
+    """Pixels [N, N] of a cylinder map whose right, lower and lower right neighbours are within 15 mm of them."""
     valid = radius != 0
     for axes in ((0,), (1,), (0, 1)):
         neighbour = np.roll(radius, [-1] * len(axes), axes)
         valid &= np.abs(radius - neighbour) < _STEP_MM
-    if not valid.any() or valid[N - 1].any() or valid[N - 2, N - 1]:
-        return None
+    return valid
+
+
+def map_points(radius: np.ndarray) -> np.ndarray:
+    """The points [N*N, 3] of a cylinder map, millimetres in the head's coordinates."""
     angle = 2 * np.pi * np.arange(N) / (N - 1)
     height = 150 - 300 * np.arange(N) / (N - 1)
     points = np.stack([-radius * np.sin(angle), np.repeat(height[:, None], N, 1), -radius * np.cos(angle)], -1)
-    return points.reshape(-1, 3), valid
+    return points.reshape(-1, 3)
 
 
 def used_vertices(valid: np.ndarray) -> np.ndarray:

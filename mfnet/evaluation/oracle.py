@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mfnet.config import HeadParams
 from mfnet.data.facescape import PUPIL_DISTANCE_MM, LabItem, WildItem, read_obj
-from mfnet.evaluation.facescape import Mesh, surface_grid
+from mfnet.evaluation.facescape import Mesh, continuous, map_points
 from mfnet.evaluation.maps import cylinder_map
 from mfnet.evaluation.methods import Job
 from mfnet.head import Flame, HeadModel, load_head, rotation_from_axis_angle
@@ -96,13 +96,10 @@ def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit:
 def judged_points(scan: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """The points [P, 3] of a canonical scan (mm) that the benchmark's CD looks at, and the scan's normals [P, 3]."""
     seen = cylinder_map(*scan)
-    grid = surface_grid(seen.radius)
-    assert grid is not None, "a scan that leaves the cylinder map"
-    points, valid = grid
-    k = np.flatnonzero(valid)
+    k = np.flatnonzero(continuous(seen.radius))
     corners = scan.vertices[scan.faces[seen.triangle.ravel()[k]]]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return points[k], normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+    return map_points(seen.radius)[k], normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
 
 
 def fit_scan(head: HeadModel, params: HeadParams, scan: Mesh) -> ScanFit:
