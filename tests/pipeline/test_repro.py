@@ -54,7 +54,10 @@ def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
     assert len(trained["git_commit"]) == 40
 
 
-def test_nothing_runs_twice(clone: Clone) -> None:
+def test_nothing_runs_twice_even_when_code_was_compiled_meanwhile(clone: Clone) -> None:
+    compiled = clone.folder / "mfnet/render/__pycache__/rasterize.a_later_signature.nbc"
+    compiled.parent.mkdir(exist_ok=True)
+    compiled.write_bytes(b"machine code")
     done = clone.run("dvc", "repro")
     assert done.returncode == 0
     assert ran(done) == []
