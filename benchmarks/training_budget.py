@@ -8,54 +8,17 @@ before are read back from `data/training_budget.csv`.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from training_trial import changed, train_and_score
 
-from mfnet.config import Params, load_params
-from mfnet.data.batches import TripletData
-from mfnet.data.facescape import Benchmark
-from mfnet.data.landmarks import landmark_detector
-from mfnet.data.store import FaceStore
-from mfnet.evaluation.benchmark import plan, run, summarise
-from mfnet.evaluation.methods import ParametricMethod, Photographs
-from mfnet.flow import load_flow_estimator
-from mfnet.flow.store import FlowStore
-from mfnet.head import load_head
-from mfnet.reconstruct import Reconstructor
-from mfnet.training import train
+from mfnet.config import load_params
 
 MEASURED = Path("data/training_budget.csv")
 FIGURE = Path("docs/figures/training_budget.png")
-
-
-def measure(params: Params, steps: int) -> dict[str, float]:
-    """Train for so many steps; minutes, landmark error and lab CD from three views and from one."""
-    longer = params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
-    table = pd.read_parquet("data/triplets.parquet")
-    stores = (FaceStore(Path("data/faces")), FlowStore(Path("data/flow")))
-    data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
-    head = load_head(params.head)
-    estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
-    target = Path(f"data/training_budget/{steps}")
-    began = time.monotonic()
-    values = train(longer, "full", params.loss, data, head, estimator, target, lambda *_: None, lambda *_: None)
-    minutes = (time.monotonic() - began) / 60
-    root = params.data.facescape
-    photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = ParametricMethod(Reconstructor.load(target), photographs, params.evaluate.batch)
-    jobs = [job for job in plan(Benchmark(root), params.evaluate.lab_views) if job.setting != "wild"]
-    lab = summarise(run(method, jobs, params.engine.workers)[0])["lab"]
-    return {
-        "steps": steps,
-        "minutes": minutes,
-        "landmark_error_percent": 100 * values["landmark_error_validation"],
-        "lab_three_view_cd_mm": lab["three_view"]["cd_mm"],
-        "lab_single_view_cd_mm": lab["single_view"]["cd_mm"],
-    }
 
 
 def draw(table: pd.DataFrame, target: Path) -> None:
@@ -84,7 +47,9 @@ def main() -> None:
     params = load_params()
     for steps in wanted:
         if steps not in set(known["steps"]):
-            known = pd.concat([known, pd.DataFrame([measure(params, steps)])], ignore_index=True)
+            longer = changed(params, [f"train.steps={steps}"])
+            row = {"steps": steps, **train_and_score(longer, Path(f"data/training_budget/{steps}"))}
+            known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
             known.to_csv(MEASURED, index=False)
     table = known[known["steps"].isin(wanted)].sort_values("steps")
     print(table.round(3).to_string(index=False))

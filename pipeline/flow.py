@@ -8,10 +8,10 @@ import torch
 
 from mfnet.config import load_params
 from mfnet.data.store import FaceStore
-from mfnet.flow import load_flow_estimator
+from mfnet.flow import load_flow_estimator, weights_files
 from mfnet.flow.store import precompute_flow
 from pipeline.stage import main, whole_folder
-from pipeline.tracking import log_metrics, tracked
+from pipeline.tracking import log_metrics, made_from, tracked
 
 
 def stage() -> None:
@@ -22,9 +22,11 @@ def stage() -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         estimator = load_flow_estimator(params.flow.estimator, params.flow.updates).to(device)
         began = time.monotonic()
-        with whole_folder("data/flow") as folder:
-            summary = precompute_flow(pd.read_parquet(inputs[1]), FaceStore(inputs[0]), estimator, params.flow, folder)
-        summary["pairs_per_second"] = summary["pairs"] / (time.monotonic() - began)
+        digest = made_from([*inputs, *weights_files(params.flow.estimator)])
+        triplets, faces = pd.read_parquet(inputs[1]), FaceStore(inputs[0])
+        with whole_folder("data/flow", resume=True) as folder:
+            summary = precompute_flow(triplets, faces, estimator, params.flow, folder, digest)
+        summary["pairs_per_second"] = summary.pop("pairs_written") / (time.monotonic() - began)
         print(", ".join(f"{name}: {value:.4g}" for name, value in summary.items()))
         log_metrics(summary)
 

@@ -24,12 +24,18 @@ def main(stage: Callable[..., None]) -> None:
 
 
 @contextmanager
-def whole_folder(target: str | Path) -> Iterator[Path]:
-    """A folder to fill that appears under its name only when everything in it has been written."""
+def whole_folder(target: str | Path, resume: bool = False) -> Iterator[Path]:
+    """A folder to fill that appears under its name only when everything in it has been written.
+
+    Args:
+        target: its name.
+        resume: begin with what an interrupted call has left, for who can tell what of it still holds.
+    """
     target = Path(target)
     partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if not resume:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, exist_ok=True)
     yield partial
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)

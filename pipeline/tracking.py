@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -104,6 +105,12 @@ def input_hashes(inputs: list[Path]) -> dict[str, str]:
     stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {}) if lock.is_file() else {}
     known = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
     return {str(path): known.get(str(path)) or _own_hash(path) for path in inputs if path.exists()}
+
+
+def made_from(inputs: list[Path]) -> str:
+    """A digest of a stage's inputs and of the package's code: with the same, what was interrupted may go on."""
+    hashes = json.dumps(input_hashes([*inputs, *sorted(Path("mfnet").rglob("*.py"))]))
+    return hashlib.blake2b(hashes.encode(), digest_size=16).hexdigest()
 
 
 def _own_hash(path: Path) -> str:

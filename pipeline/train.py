@@ -1,6 +1,5 @@
 """Stage train@VARIANT: MFNet with the variant's loss weights."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -11,13 +10,13 @@ import pandas as pd
 from mfnet.config import load_params
 from mfnet.data.batches import TripletData
 from mfnet.data.store import FaceStore
-from mfnet.flow import load_flow_estimator
+from mfnet.flow import load_flow_estimator, weights_files
 from mfnet.flow.store import FlowStore
 from mfnet.head import load_head
 from mfnet.losses import variant_loss
 from mfnet.training import train
 from pipeline.stage import main, whole_folder
-from pipeline.tracking import input_hashes, log_metrics, tracked
+from pipeline.tracking import log_metrics, made_from, tracked
 
 
 def stage(variant: str) -> None:
@@ -47,7 +46,7 @@ def stage(variant: str) -> None:
             mlflow.log_artifact(str(path), "pictures")
 
         estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
-        digest = json.dumps(input_hashes([*inputs, *sorted(Path("mfnet").rglob("*.py"))]))
+        digest = made_from([*inputs, *weights_files(params.flow.estimator)])
         values = train(params, variant, loss, data, head, estimator, Path("models") / variant, log, picture, digest)
         table = pd.DataFrame(rows).drop(columns="steps_per_second")
         validation = ["step", "landmark_error_validation"]

@@ -109,6 +109,12 @@ def warp(image: Tensor, flow: Tensor, outside: str = "border") -> Tensor:
     return grid_sample(image, grid, align_corners=False, padding_mode=outside)
 
 
+def weights_files(name: str) -> list[Path]:
+    """The file whose weights an estimator of this name has; empty where it has none, or downloads them."""
+    path = PACKAGED_WEIGHTS if name == "packaged" else Path(name)
+    return [path] if path.is_file() else []
+
+
 def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimator:
     """An estimator by name.
 
@@ -124,11 +130,11 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         return ClassicalFlow()
     if name.startswith("torchvision:"):
         return RaftFlow(_published(name.removeprefix("torchvision:")), updates)
-    path = PACKAGED_WEIGHTS if name == "packaged" else Path(name)
-    if not path.is_file():
+    if not weights_files(name):
         raise UserError(
             f"flow.estimator: '{name}' is neither packaged, torchvision:small, torchvision:large, classical nor a file"
         )
+    path = weights_files(name)[0]
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
         if is_authors(state):

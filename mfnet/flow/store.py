@@ -6,6 +6,8 @@ masks as bits.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,30 +59,80 @@ def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
 
 @torch.no_grad()
 def precompute_flow(
-    triplets: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams, target: Path
-) -> dict[str, float]:
-    """Write `target/<shard>.parquet` for every triplet; returns what was written and how consistent it is."""
+    triplets: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams, target: Path,
+    inputs: str = "",
+) -> dict[str, float]:  # fmt: skip
+    """Write `target/<shard>.parquet` for every triplet; a shard that an interrupted call has finished is kept.
+
+    Args:
+        triplets: of triplets.parquet.
+        faces: their crops.
+        estimator, params: F and how its flow is stored.
+        target: folder of the shards.
+        inputs: a digest of what the flow is made from and with; a shard made from anything else is written anew.
+
+    Returns:
+        Pairs, bytes per triplet and the fraction of consistent pixels of all shards, pairs of the shards written now.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    device = next(iter(estimator.parameters()), torch.zeros(0)).device
-    n_bytes, consistent, n_pairs = 0, 0.0, 0
-    for shard, group in progress(triplets.groupby("front_shard", sort=True), "flow", triplets["front_shard"].nunique()):
-        rows = []
-        for start in range(0, len(group), params.batch):
-            part = group.iloc[start : start + params.batch]
-            images = {view: _load(faces, part, view).to(device) for view in ("front", "left", "right")}
-            flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
-            for a, b in PAIRS:
-                agreement = forward_backward_consistency(flows[b, a], flows[a, b])
-                rows += _rows(part, a, b, flows[a, b], agreement, params.stride)
-                consistent += agreement.float().mean((1, 2, 3)).sum().item()
-                n_pairs += len(part)
-        n_bytes += sum(len(row["flow"]) + len(row["consistent"]) + len(row["landmark_mask"]) for row in rows)
-        pq.write_table(pa.Table.from_pylist(rows), target / f"{shard}.parquet")
+    journal = target / "finished.jsonl"
+    finished = dict(map(json.loads, journal.read_text().splitlines())) if journal.is_file() else {}
+    groups = {str(shard): group for shard, group in triplets.groupby("front_shard", sort=True)}
+    total, written = _Contents(), 0
+    with journal.open("a") as stream:
+        for shard, group in progress(groups.items(), "flow", len(groups)):
+            key = _shard_key(shard, inputs, params, group)
+            if key in finished:
+                contents = _Contents(*finished[key])
+            else:
+                contents = _write_shard(target / f"{shard}.parquet", group, faces, estimator, params)
+                written += contents.pairs
+                stream.write(json.dumps([key, contents]) + "\n")
+                stream.flush()
+            total = total.with_more(contents)
+    for path in target.iterdir():
+        if path.suffix != ".parquet" or path.stem not in groups:
+            path.unlink()
     return {
-        "pairs": n_pairs,
-        "bytes_per_triplet": n_bytes / max(len(triplets), 1),
-        "consistent_fraction": consistent / max(n_pairs, 1),
+        "pairs": total.pairs,
+        "pairs_written": written,
+        "bytes_per_triplet": total.bytes / max(len(triplets), 1),
+        "consistent_fraction": total.consistent / max(total.pairs, 1),
     }
+
+
+class _Contents(NamedTuple):
+    """Pairs of a shard, their bytes, and the sum of their consistent fractions."""
+
+    pairs: int = 0
+    bytes: int = 0
+    consistent: float = 0.0
+
+    def with_more(self, other: _Contents) -> _Contents:
+        return _Contents(self.pairs + other.pairs, self.bytes + other.bytes, self.consistent + other.consistent)
+
+
+def _shard_key(shard: str, inputs: str, params: FlowParams, group: pd.DataFrame) -> str:
+    content = json.dumps([shard, inputs, params.model_dump(), group.index.tolist()])
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def _write_shard(
+    path: Path, group: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams
+) -> _Contents:
+    device = next(iter(estimator.parameters()), torch.zeros(0)).device
+    rows, consistent = [], 0.0
+    for start in range(0, len(group), params.batch):
+        part = group.iloc[start : start + params.batch]
+        images = {view: _load(faces, part, view).to(device) for view in ("front", "left", "right")}
+        flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
+        for a, b in PAIRS:
+            agreement = forward_backward_consistency(flows[b, a], flows[a, b])
+            rows += _rows(part, a, b, flows[a, b], agreement, params.stride)
+            consistent += agreement.float().mean((1, 2, 3)).sum().item()
+    n_bytes = sum(len(row["flow"]) + len(row["consistent"]) + len(row["landmark_mask"]) for row in rows)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return _Contents(len(rows), n_bytes, consistent)
 
 
 def _load(faces: FaceStore, part: pd.DataFrame, view: str) -> Tensor:

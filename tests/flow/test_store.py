@@ -31,14 +31,18 @@ class ShiftByShade(FlowEstimator):
         return torch.tensor(shift)[:, :, None, None].expand(-1, -1, *first.shape[-2:])
 
 
+def triplet(shard: str) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for number, view in enumerate(VIEWS):
+        row |= {f"{view}_shard": shard, f"{view}_row": number, f"{view}_yaw": 0.0}
+        row |= {f"{view}_landmarks": np.linspace(-0.9, 0.9, 136).astype(np.float32)}
+    return row
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("flow")
-    row: dict[str, object] = {}
-    for number, view in enumerate(VIEWS):
-        row |= {f"{view}_shard": "001_01", f"{view}_row": number, f"{view}_yaw": 0.0}
-        row |= {f"{view}_landmarks": np.linspace(-0.9, 0.9, 136).astype(np.float32)}
-    precompute_flow(pd.DataFrame([row]), Shades(), ShiftByShade(), FlowParams(stride=4), target)  # type: ignore[arg-type]
+    precompute_flow(pd.DataFrame([triplet("001_01")]), Shades(), ShiftByShade(), FlowParams(stride=4), target)  # type: ignore[arg-type]
     return target
 
 
@@ -63,3 +67,44 @@ def test_a_square_is_consistent_where_all_of_it_stays_inside_the_other_image(fol
 
 def test_a_store_without_flow_has_no_targets(folder: Path) -> None:
     assert FlowStore(folder).pair(0, "front", "left").target is None
+
+
+class StopsAfter(ShiftByShade):
+    """An estimator that is interrupted after so many calls."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().forward(first, second)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    triplets = pd.DataFrame([triplet(shard) for shard in ("001_01", "002_01", "003_01")])
+
+    def call(estimator: FlowEstimator, name: str, inputs: str = "faces") -> dict[str, float]:
+        return precompute_flow(triplets, Shades(), estimator, FlowParams(stride=4), tmp_path / name, inputs)  # type: ignore[arg-type]
+
+    whole = call(ShiftByShade(), "whole")
+    assert whole["pairs"] == whole["pairs_written"] == 12
+    with pytest.raises(KeyboardInterrupt):
+        call(StopsAfter(6), "resumed")
+    (tmp_path / "resumed/of_an_older_table.parquet").write_bytes(b"")
+    resumed = call(StopsAfter(8), "resumed")
+    assert resumed == whole | {"pairs_written": 8}
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
+
+
+def test_what_was_made_from_something_else_is_made_anew(tmp_path: Path) -> None:
+    triplets = pd.DataFrame([triplet("001_01"), triplet("002_01")])
+    for estimator, inputs in ((StopsAfter(6), "faces"), (StopsAfter(6), "other faces")):
+        with pytest.raises(KeyboardInterrupt):
+            precompute_flow(triplets, Shades(), estimator, FlowParams(stride=4), tmp_path, inputs)  # type: ignore[arg-type]

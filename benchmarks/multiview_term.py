@@ -1,0 +1,77 @@
+"""What equation 6 gives in each of its forms: `python benchmarks/multiview_term.py` after a `make repro`.
+
+Trains `no_multiop` and every form once per seed on what the pipeline has prepared, and prints the lab CD from three
+views and from one as mean and spread (standard deviation) over the seeds, and the difference from training without the
+term, seed by seed. What has been measured with the same settings is read back from `data/multiview_term/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+from training_trial import changed, train_and_score
+
+from mfnet.config import Params, load_params
+
+WITHOUT = "no_multiop"
+FORMS = (WITHOUT, "in_loop", "measured", "precomputed")
+FOLDER = Path("data/multiview_term")
+SCORES = {"lab_three_view_cd_mm": "three views", "lab_single_view_cd_mm": "one view"}
+
+
+def of_form(params: Params, form: str, seed: int) -> Params:
+    """The training of a form, or of no form at all, with a seed."""
+    chosen = ["loss.multiop=0"] if form == WITHOUT else [f"loss.multiop_form={form}"]
+    return changed(params, [f"seed={seed}", *chosen])
+
+
+def measured(params: Params) -> dict[str, float]:
+    """The scores of a training, read back where it has been done before."""
+    settings = params.model_dump_json(exclude={"engine", "synthesize", "fit"})
+    target = FOLDER / hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()
+    known = target.with_suffix(".json")
+    if not known.is_file():
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps(train_and_score(params, target)) + "\n")
+    scores: dict[str, float] = json.loads(known.read_text())
+    return scores
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per form: minutes, CD as mean and spread over the seeds, and how much less than without the term."""
+    rows = []
+    without = table[table["form"] == WITHOUT].set_index("seed")
+    for form, trainings in table.groupby("form", sort=False):
+        row: dict[str, object] = {"form": form, "seeds": len(trainings), "minutes": trainings["minutes"].mean()}
+        for column, name in SCORES.items():
+            values = trainings.set_index("seed")[column]
+            row[f"{name}, mm"] = f"{values.mean():.2f} ± {values.std():.2f}"
+            if form != WITHOUT and len(without):
+                gain = values - without[column]
+                row[f"{name}, difference"] = f"{gain.mean():+.2f} ({', '.join(f'{one:+.2f}' for one in gain)})"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Train what has not been trained, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
+    chosen = parser.parse_args()
+    params = changed(load_params(), chosen.set)
+    rows = []
+    for seed in chosen.seeds:
+        for form in chosen.forms:
+            rows.append({"form": form, "seed": seed, **measured(of_form(params, form, seed))})
+            print(json.dumps(rows[-1]), flush=True)
+    print(summary(pd.DataFrame(rows)).to_markdown(index=False, floatfmt=".1f"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""One training of MFNet outside the pipeline, on what the pipeline has prepared, and how good it is on the lab set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from mfnet.config import Params
+from mfnet.data.batches import TripletData
+from mfnet.data.facescape import Benchmark
+from mfnet.data.landmarks import landmark_detector
+from mfnet.data.store import FaceStore
+from mfnet.evaluation.benchmark import plan, run, summarise
+from mfnet.evaluation.methods import ParametricMethod, Photographs
+from mfnet.flow import load_flow_estimator
+from mfnet.flow.store import FlowStore
+from mfnet.head import load_head
+from mfnet.reconstruct import Reconstructor
+from mfnet.training import train
+
+
+def changed(params: Params, settings: Iterable[str]) -> Params:
+    """Parameters with changes such as "train.steps=2000", as `dvc exp run -S` takes them."""
+    content = params.model_dump()
+    for setting in settings:
+        key, value = setting.split("=", 1)
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        section[name] = yaml.safe_load(value)
+    return Params.model_validate(content)
+
+
+def train_and_score(params: Params, target: Path) -> dict[str, float]:
+    """Train with params.loss into a folder; minutes, landmark error, lab CD from three views and from one.
+
+    An interrupted training goes on from the folder's checkpoint; its minutes are then those of the last part.
+    """
+    table = pd.read_parquet("data/triplets.parquet")
+    flow = FlowStore(Path("data/flow"), with_flow=params.loss.multiop_form == "precomputed")
+    stores = (FaceStore(Path("data/faces")), flow)
+    data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
+    head = load_head(params.head)
+    estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
+    began = time.monotonic()
+    values = train(params, "full", params.loss, data, head, estimator, target, lambda *_: None, lambda *_: None)
+    minutes = (time.monotonic() - began) / 60
+    root = params.data.facescape
+    photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
+    method = ParametricMethod(Reconstructor.load(target), photographs, params.evaluate.batch)
+    jobs = [job for job in plan(Benchmark(root), params.evaluate.lab_views) if job.setting != "wild"]
+    lab = summarise(run(method, jobs, params.engine.workers)[0])["lab"]
+    return {
+        "minutes": minutes,
+        "landmark_error_percent": 100 * values["landmark_error_validation"],
+        "lab_three_view_cd_mm": lab["three_view"]["cd_mm"],
+        "lab_single_view_cd_mm": lab["single_view"]["cd_mm"],
+    }
