@@ -2,7 +2,8 @@
 
 Trains `no_multiop` and every form once per seed on what the pipeline has prepared, and prints the lab CD from three
 views and from one as mean and spread (standard deviation) over the seeds, and the difference from training without the
-term, seed by seed. What has been measured with the same settings is read back from `data/multiview_term/`.
+term, seed by seed. `exact` is the precomputed form with the generated photographs' true flow: what no estimator can
+beat. What has been measured with the same settings is read back from `data/multiview_term/`.
 """
 
 from __future__ import annotations
@@ -13,30 +14,35 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from exact_flow import write_exact_flow
 from training_trial import changed, train_and_score
 
 from mfnet.config import Params, load_params
 
 WITHOUT = "no_multiop"
-FORMS = (WITHOUT, "in_loop", "measured", "precomputed")
+EXACT = "exact"
+FORMS = (WITHOUT, "in_loop", "measured", "precomputed", EXACT)
 FOLDER = Path("data/multiview_term")
+EXACT_FLOW = FOLDER / "exact_flow"
 SCORES = {"lab_three_view_cd_mm": "three views", "lab_single_view_cd_mm": "one view"}
 
 
 def of_form(params: Params, form: str, seed: int) -> Params:
     """The training of a form, or of no form at all, with a seed."""
-    chosen = ["loss.multiop=0"] if form == WITHOUT else [f"loss.multiop_form={form}"]
+    named = "precomputed" if form == EXACT else form
+    chosen = ["loss.multiop=0"] if form == WITHOUT else [f"loss.multiop_form={named}"]
     return changed(params, [f"seed={seed}", *chosen])
 
 
-def measured(params: Params) -> dict[str, float]:
+def measured(params: Params, exact: bool) -> dict[str, float]:
     """The scores of a training, read back where it has been done before."""
-    settings = params.model_dump_json(exclude={"engine", "synthesize", "fit"})
+    settings = params.model_dump_json(exclude={"engine", "synthesize", "fit"}) + (EXACT if exact else "")
     target = FOLDER / hashlib.blake2b(settings.encode(), digest_size=6).hexdigest()
     known = target.with_suffix(".json")
     if not known.is_file():
         known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps(train_and_score(params, target)) + "\n")
+        flow = EXACT_FLOW if exact else Path("data/flow")
+        known.write_text(json.dumps(train_and_score(params, target, flow)) + "\n")
     scores: dict[str, float] = json.loads(known.read_text())
     return scores
 
@@ -65,10 +71,12 @@ def main() -> None:
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     chosen = parser.parse_args()
     params = changed(load_params(), chosen.set)
+    if EXACT in chosen.forms and not EXACT_FLOW.is_dir():
+        write_exact_flow(pd.read_parquet("data/triplets.parquet"), params, EXACT_FLOW)
     rows = []
     for seed in chosen.seeds:
         for form in chosen.forms:
-            rows.append({"form": form, "seed": seed, **measured(of_form(params, form, seed))})
+            rows.append({"form": form, "seed": seed, **measured(of_form(params, form, seed), form == EXACT)})
             print(json.dumps(rows[-1]), flush=True)
     print(summary(pd.DataFrame(rows)).to_markdown(index=False, floatfmt=".1f"))
 

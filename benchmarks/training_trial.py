@@ -36,13 +36,13 @@ def changed(params: Params, settings: Iterable[str]) -> Params:
     return Params.model_validate(content)
 
 
-def train_and_score(params: Params, target: Path) -> dict[str, float]:
+def train_and_score(params: Params, target: Path, flow_folder: Path = Path("data/flow")) -> dict[str, float]:
     """Train with params.loss into a folder; minutes, landmark error, lab CD from three views and from one.
 
     An interrupted training goes on from the folder's checkpoint; its minutes are then those of the last part.
     """
     table = pd.read_parquet("data/triplets.parquet")
-    flow = FlowStore(Path("data/flow"), with_flow=params.loss.multiop_form == "precomputed")
+    flow = FlowStore(flow_folder, with_flow=params.loss.multiop_form == "precomputed")
     stores = (FaceStore(Path("data/faces")), flow)
     data = {split: TripletData(table, split, *stores) for split in ("train", "validation")}
     head = load_head(params.head)

@@ -14,9 +14,9 @@ from mfnet.data.triplets import VIEWS
 from mfnet.flow import FlowEstimator
 from mfnet.flow.store import PAIRS
 from mfnet.head import Flame
-from mfnet.network import Parameters, decode
+from mfnet.network import Decoded, Parameters, decode
 from mfnet.render import Renderer, View, interpolate
-from mfnet.render.rasterize import pixel_centres
+from mfnet.render.rasterize import Fragments, pixel_centres
 from mfnet.render.texture import fill_unseen
 
 _PAIR_VIEWS = torch.tensor([[VIEWS.index(a), VIEWS.index(b)] for a, b in PAIRS])
@@ -44,22 +44,35 @@ class ProjectedPairs(NamedTuple):
     mask: Tensor
 
 
-class _Pairs(NamedTuple):
-    triplet: Tensor
+class ViewPairs(NamedTuple):
+    """M ordered pairs (a, b) of a person's views, all [M] int64: person and views, and the pair's place in the batch's
+    masks."""
+
+    person: Tensor
     pair: Tensor
     view_a: Tensor
     view_b: Tensor
 
+    @staticmethod
+    def of_triplets(pairs: Tensor) -> ViewPairs:
+        """From [M, 2], triplet and index into `PAIRS`."""
+        triplet, pair = pairs.unbind(1)
+        return ViewPairs(triplet, pair, *_PAIR_VIEWS.to(pairs.device)[pair].unbind(1))
 
-def _unpacked(pairs: Tensor) -> _Pairs:
-    triplet, pair = pairs.unbind(1)
-    return _Pairs(triplet, pair, *_PAIR_VIEWS.to(pairs.device)[pair].unbind(1))
+
+class Correspondences(NamedTuple):
+    """What the flow of M pairs says, over b's pixels: source [M, 2, H, W] in a and target [M, 2, H, W] in b, both in
+    [-1, 1], show the same skin; mask [M, 1, H, W], MC where that can be relied on."""
+
+    source: Tensor
+    target: Tensor
+    mask: Tensor
 
 
-def _decoded(flame: Flame, parameters: Parameters, chosen: _Pairs) -> tuple[tuple[Tensor, Tensor], ...]:
+def _decoded(flame: Flame, parameters: Parameters, chosen: ViewPairs) -> tuple[tuple[Tensor, Tensor], ...]:
     """Vertices and projected vertices of the heads in a, and of those in b."""
     n_views = parameters.rotation.shape[1]
-    unrolled = torch.cat([chosen.triplet * n_views + view for view in (chosen.view_a, chosen.view_b)])
+    unrolled = torch.cat([chosen.person * n_views + view for view in (chosen.view_a, chosen.view_b)])
     decoded = decode(flame, parameters, unrolled)
     return tuple(zip(decoded.vertices.chunk(2), decoded.projected.chunk(2), strict=True))
 
@@ -76,25 +89,25 @@ def render_pairs(
         pairs: [M, 2] triplet and index into `PAIRS`.
         consistency: whether the mask also asks for forward-backward consistent flow.
     """
-    chosen = _unpacked(pairs)
+    chosen = ViewPairs.of_triplets(pairs)
     seen_a, seen_b = (renderer.view(*head) for head in _decoded(flame, parameters, chosen))
     return _rendered(renderer, parameters, batch, chosen, seen_a, seen_b, consistency)
 
 
 def _rendered(
-    renderer: Renderer, parameters: Parameters, batch: TripletBatch, chosen: _Pairs, seen_a: View, seen_b: View,
+    renderer: Renderer, parameters: Parameters, batch: TripletBatch, chosen: ViewPairs, seen_a: View, seen_b: View,
     consistency: bool,
 ) -> RenderedPairs:  # fmt: skip
-    texture, weight = renderer.extract(batch.images[chosen.triplet, chosen.view_a], seen_a)
-    albedo = renderer.albedo(parameters.albedo[chosen.triplet, chosen.view_b])
-    shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[chosen.triplet, chosen.view_b])
+    texture, weight = renderer.extract(batch.images[chosen.person, chosen.view_a], seen_a)
+    albedo = renderer.albedo(parameters.albedo[chosen.person, chosen.view_b])
+    shaded = renderer.shaded_texture(seen_b.normals, albedo, parameters.light[chosen.person, chosen.view_b])
     rendered = renderer.render(fill_unseen(texture, weight, shaded.clamp(0, 1)), seen_b)
     mask = covisible_mask(
-        batch.landmark_masks[chosen.triplet, chosen.pair],
+        batch.landmark_masks[chosen.person, chosen.pair],
         renderer.face_mask(seen_b),
-        batch.consistency[chosen.triplet, chosen.pair] if consistency else None,
+        batch.consistency[chosen.person, chosen.pair] if consistency else None,
     )
-    return RenderedPairs(batch.images[chosen.triplet, chosen.view_b], rendered, mask)
+    return RenderedPairs(batch.images[chosen.person, chosen.view_b], rendered, mask)
 
 
 def project_pairs(
@@ -106,18 +119,18 @@ def project_pairs(
     heads of both views: a point is held by b's pixel, not by its place on the surface.
     """
     assert batch.targets is not None, "the precomputed form needs a flow store with flow"
-    chosen = _unpacked(pairs)
+    chosen = ViewPairs.of_triplets(pairs)
     (_, projected_a), head_b = _decoded(flame, parameters, chosen)
     seen_b = renderer.view(*head_b)
-    target = batch.targets[chosen.triplet, chosen.pair]
+    target = batch.targets[chosen.person, chosen.pair]
     stride = seen_b.fragments.pix_to_face.shape[-1] // target.shape[-1]
     only_face = avg_pool2d(renderer.face_mask(seen_b), stride) > _WHOLE
     mask = covisible_mask(
-        batch.landmark_masks[chosen.triplet, chosen.pair],
+        batch.landmark_masks[chosen.person, chosen.pair],
         only_face.to(target.dtype),
-        batch.consistency[chosen.triplet, chosen.pair],
+        batch.consistency[chosen.person, chosen.pair],
     )
-    return ProjectedPairs(avg_pool2d(_seen_elsewhere(renderer, seen_b, projected_a), stride), target, mask)
+    return ProjectedPairs(avg_pool2d(_seen_elsewhere(renderer, seen_b.fragments, projected_a), stride), target, mask)
 
 
 def measured_pairs(
@@ -139,19 +152,62 @@ def measured_pairs(
         Over b's pixels: projected, where the head puts what the flow found; target, where the photograph has it; mask,
         MC where it is in the render and the way back through a's photograph ends where it began.
     """
-    chosen = _unpacked(pairs)
+    chosen = ViewPairs.of_triplets(pairs)
     head_a, head_b = _decoded(flame, parameters, chosen)
     seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
     with torch.no_grad():
         shown = _rendered(renderer, parameters, batch, chosen, seen_a, seen_b, consistency)
-        flow = estimator(shown.mask * shown.photograph, shown.mask * shown.rendered)
-        height, width = flow.shape[-2:]
-        here = pixel_centres((height, width), flow).permute(2, 0, 1).expand_as(flow)
-        there = here + flow * flow.new_tensor([2 / width, 2 / height])[:, None, None]
-        source = _sampled(_seen_elsewhere(renderer, seen_b, head_a[1]), there)
-    projected = _sampled(_seen_elsewhere(renderer, seen_a, head_b[1]), source)
-    returned = (projected.detach() - there).norm(dim=1, keepdim=True) < _RETURNED_PIXELS * 2 / width
-    return ProjectedPairs(projected, here, shown.mask * returned)
+        source, here, mask = _corresponding(renderer, estimator, shown, (seen_a, head_a[1]), (seen_b, head_b[1]))
+    return ProjectedPairs(_sampled(_seen_elsewhere(renderer, seen_a.fragments, head_b[1]), source), here, mask)
+
+
+@torch.no_grad()
+def correspondences(
+    flame: Flame, renderer: Renderer, estimator: FlowEstimator, parameters: Parameters, batch: TripletBatch,
+    pairs: ViewPairs,
+) -> Correspondences:  # fmt: skip
+    """Where two photographs show the same skin, by the flow from b's to the render of a's texture.
+
+    Arguments are those of `measured_pairs`, for any pairs of any number of views.
+    """
+    head_a, head_b = _decoded(flame, parameters, pairs)
+    seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
+    shown = _rendered(renderer, parameters, batch, pairs, seen_a, seen_b, consistency=False)
+    return _corresponding(renderer, estimator, shown, (seen_a, head_a[1]), (seen_b, head_b[1]))
+
+
+def carried_over(renderer: Renderer, decoded: Decoded, n_views: int, pairs: ViewPairs, source: Tensor) -> Tensor:
+    """Where heads have in b what they show at places in a; differentiable in the heads of both views.
+
+    Args:
+        renderer: of the head model.
+        decoded: every view of every person.
+        n_views: of a person.
+        pairs: M of them.
+        source: [M, 2, h, w] in a, in [-1, 1].
+
+    Returns:
+        [M, 2, h, w] in b, in [-1, 1].
+    """
+    fragments = renderer.view(decoded.vertices, decoded.projected).fragments
+    in_a, in_b = (pairs.person * n_views + view for view in (pairs.view_a, pairs.view_b))
+    shown = Fragments(*(part[in_a] for part in fragments))
+    return _sampled(_seen_elsewhere(renderer, shown, decoded.projected[in_b]), source)
+
+
+def _corresponding(
+    renderer: Renderer, estimator: FlowEstimator, shown: RenderedPairs, in_a: tuple[View, Tensor],
+    in_b: tuple[View, Tensor],
+) -> Correspondences:  # fmt: skip
+    (seen_a, projected_a), (seen_b, projected_b) = in_a, in_b
+    flow = estimator(shown.mask * shown.photograph, shown.mask * shown.rendered)
+    height, width = flow.shape[-2:]
+    here = pixel_centres((height, width), flow).permute(2, 0, 1).expand_as(flow)
+    there = here + flow * flow.new_tensor([2 / width, 2 / height])[:, None, None]
+    source = _sampled(_seen_elsewhere(renderer, seen_b.fragments, projected_a), there)
+    back = _sampled(_seen_elsewhere(renderer, seen_a.fragments, projected_b), source)
+    returned = (back - there).norm(dim=1, keepdim=True) < _RETURNED_PIXELS * 2 / width
+    return Correspondences(source, here, shown.mask * returned)
 
 
 def _sampled(image: Tensor, places: Tensor) -> Tensor:
@@ -159,7 +215,7 @@ def _sampled(image: Tensor, places: Tensor) -> Tensor:
     return grid_sample(image, places.permute(0, 2, 3, 1), align_corners=False)
 
 
-def _seen_elsewhere(renderer: Renderer, seen: View, projected: Tensor) -> Tensor:
+def _seen_elsewhere(renderer: Renderer, fragments: Fragments, projected: Tensor) -> Tensor:
     """Where the surface that each pixel shows lies in another camera, [B, 2, H, W], from its vertices [B, V, 3]."""
     corners = projected[:, renderer.faces.flatten(), :2].unflatten(1, (-1, 3))
-    return interpolate(seen.fragments, corners).permute(0, 3, 1, 2)
+    return interpolate(fragments, corners).permute(0, 3, 1, 2)

@@ -128,7 +128,7 @@ def _write_shard(
         flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
         for a, b in PAIRS:
             agreement = forward_backward_consistency(flows[b, a], flows[a, b])
-            rows += _rows(part, a, b, flows[a, b], agreement, params.stride)
+            rows += pair_rows(part, a, b, flows[a, b], agreement, params.stride)
             consistent += agreement.float().mean((1, 2, 3)).sum().item()
     n_bytes = sum(len(row["flow"]) + len(row["consistent"]) + len(row["landmark_mask"]) for row in rows)
     pq.write_table(pa.Table.from_pylist(rows), path)
@@ -140,7 +140,16 @@ def _load(faces: FaceStore, part: pd.DataFrame, view: str) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, stride: int) -> list[dict]:
+def pair_rows(part: pd.DataFrame, a: str, b: str, flow: Tensor, agreement: Tensor, stride: int) -> list[dict]:
+    """Rows of a shard.
+
+    Args:
+        part: N triplets.
+        a, b: the ordered pair.
+        flow: [N, 2, H, W] pixels, from a to b.
+        agreement: [N, 1, H, W] over b, where the flows of both directions are to be trusted.
+        stride: side of the squares that the flow is averaged over.
+    """
     coarse = avg_pool2d(flow, stride).half().cpu().numpy()
     agree = (avg_pool2d(agreement.float(), stride)[:, 0] > _ALL).cpu().numpy()
     rows = []

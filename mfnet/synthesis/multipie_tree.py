@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -81,40 +83,67 @@ def _draw_camera(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.nd
     return intrinsics, np.column_stack([rotation, translation])
 
 
+class Shot(NamedTuple):
+    """A person before one camera in one recording.
+
+    vertices [V, 3] metres in the frame of the light; projected [V, 3] in the photograph's [-1, 1] and depth in metres;
+    landmarks [68, 2] in pixels; lights: illumination -> [9, 3].
+    """
+
+    recording: int
+    camera: str
+    vertices: np.ndarray
+    projected: np.ndarray
+    landmarks: np.ndarray
+    lights: dict[int, np.ndarray]
+
+
+class Sitting:
+    """All that is drawn for one person: who it is, and what every camera is to see; a function of seed and subject."""
+
+    def __init__(self, subject: int, head: HeadModel, params: SynthesizeParams, seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 1, subject])
+        self.subject, self.session, self._params = subject, _session(subject), params
+        self._sculptor = Sculptor(head)
+        self._person = draw_person(self._rng, head, params.relief_mm)
+        self.photographer = Photographer(self._sculptor, self._person, self._rng)
+        self.backdrops = {camera: draw_background(self._rng, IMAGE_SIZE) for camera in CAMERA_YAW}
+
+    def shots(self) -> Iterator[Shot]:
+        """Every recording from every camera, in order; only once."""
+        rng, sculptor = self._rng, self._sculptor
+        for recording in range(1, self._params.recordings + 1):
+            expression = EXPRESSIONS.get((self.session, recording), "neutral")
+            vertices, _ = sculptor.sculpt(self._person, draw_performance(rng, sculptor.head, expression))
+            yaw, pitch, roll = rng.normal(size=3) * _POSTURE
+            turn = head_rotation(yaw, pitch, roll)
+            turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
+            lights = {index: flash_light(rng, index) for index in self._params.illuminations}
+            for name in CAMERA_YAW:
+                camera = _draw_camera(rng, name)
+                yaw_in_view = seen_yaw(TO_OPENCV @ camera[1][:, :3] @ turn)
+                points = _project(sculptor.landmarks(turned, yaw_in_view), camera)[:, :2]
+                pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
+                yield Shot(recording, name, turned, _project(turned, camera), pixels, lights)
+
+
 def _photograph_subject(
     subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int
 ) -> dict[str, np.ndarray]:
     """All photographs of one person; returns path -> landmarks [68, 2] in pixels."""
-    rng = np.random.default_rng([seed, 1, subject])
-    head = HeadModel.load(head_path)
-    sculptor = Sculptor(head)
-    person = draw_person(rng, head, params.relief_mm)
-    photographer = Photographer(sculptor, person, rng)
-    backdrops = {camera: draw_background(rng, IMAGE_SIZE) for camera in CAMERA_YAW}
-    session = _session(subject)
+    sitting = Sitting(subject, HeadModel.load(head_path), params, seed)
     landmarks = {}
-    for recording in range(1, params.recordings + 1):
-        performance = draw_performance(rng, head, EXPRESSIONS.get((session, recording), "neutral"))
-        vertices, _ = sculptor.sculpt(person, performance)
-        yaw, pitch, roll = rng.normal(size=3) * _POSTURE
-        turn = head_rotation(yaw, pitch, roll)
-        turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
-        lights = {index: flash_light(rng, index) for index in params.illuminations}
-        for camera_name in CAMERA_YAW:
-            camera = _draw_camera(rng, camera_name)
-            sight = photographer.see(turned, _project(turned, camera), IMAGE_SIZE)
-            yaw_in_view = seen_yaw(TO_OPENCV @ camera[1][:, :3] @ turn)
-            points = _project(sculptor.landmarks(turned, yaw_in_view), camera)[:, :2]
-            pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
-            for illumination, light in lights.items():
-                if _is_missing(subject, recording, camera_name, illumination):
-                    continue
-                photograph = Photograph(subject, session, recording, camera_name, illumination)
-                target = root / photograph.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                image = sight.photograph(light, backdrops[camera_name])
-                cv2.imwrite(str(target), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-                landmarks[str(photograph.path)] = pixels
+    for shot in sitting.shots():
+        sight = sitting.photographer.see(shot.vertices, shot.projected, IMAGE_SIZE)
+        for illumination, light in shot.lights.items():
+            if _is_missing(subject, shot.recording, shot.camera, illumination):
+                continue
+            photograph = Photograph(subject, sitting.session, shot.recording, shot.camera, illumination)
+            target = root / photograph.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image = sight.photograph(light, sitting.backdrops[shot.camera])
+            cv2.imwrite(str(target), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            landmarks[str(photograph.path)] = shot.landmarks
     return landmarks
 
 
