@@ -1,9 +1,11 @@
-"""What each flow estimator is worth here: `python benchmarks/flow.py` prints two Markdown tables.
+"""What each flow estimator is worth here: `python benchmarks/flow.py` prints three Markdown tables.
 
 The first has errors in pixels on pairs of a held-out head whose flow is known (`mfnet.flow.motion`), and the time of a
 pair beside OpenCV's DIS. The second has, for every form of equation 6, the time of the term with its gradient for four
 pairs, and where that gradient points: its cosine with the way back to the true parameters, from parameters that miss
-them as a half-trained network does. The landmark term of equation 7 is the last row.
+them as a half-trained network does; the landmark term of equation 7 is the last row. The third has by how many pixels,
+over the covisible mask, the same skin in two photographs is missed by the head alone ("no flow") and by the head with
+the flow to its render: from those parameters, and from a fit to landmarks, exact ones or as noisy as a detector's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -22,42 +23,29 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, cosine_similarity
 
 from mfnet import losses
-from mfnet.config import HeadParams
+from mfnet.config import FitParams, HeadParams
 from mfnet.covisible import landmark_mask
 from mfnet.data.batches import TripletBatch
 from mfnet.errors import UserError
 from mfnet.flow import FlowEstimator, load_flow_estimator
-from mfnet.flow.motion import KINDS
-from mfnet.flow.pretrain import measure
+from mfnet.flow.motion import KINDS, exact_flow
+from mfnet.flow.pretrain import end_point_error, measure
 from mfnet.flow.store import PAIRS, forward_backward_consistency
 from mfnet.head import Flame, HeadModel, procedural_head
-from mfnet.multiview import measured_pairs, project_pairs, render_pairs
+from mfnet.landmark_fit import LandmarkFit
+from mfnet.multiview import ViewPairs, correspondences, measured_pairs, project_pairs, render_pairs
 from mfnet.network import Parameters, decode, mean_parameters
 from mfnet.render import Renderer
 
-NAMES = ("packaged", "classical", "torchvision:small", "torchvision:large")
+NAMES = ("packaged", "classical", "dis", "torchvision:small", "torchvision:large")
 VIEWS = ("front", "left", "right")
 _SIZE, _STRIDE, _N_ALBEDO = 128, 4, 20
 _PAIRS_A_STEP = 4
+_YAWS = (15, 30, 45, 60, 75)
+# Of a landmark, a deviation in [-1, 1]: about two per cent of the distance of the outer eye corners.
+_NOISE = 0.02
 # How far the parameters miss the truth: standard deviations of the groups whose gradient is looked at.
 _MISSED = {"shape": 0.7, "expression": 0.4, "rotation": 0.05, "camera": 0.02}
-
-
-class Dis(FlowEstimator):
-    """OpenCV's dense inverse search, the peer: fast, classical, not differentiable."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """See FlowEstimator."""
-        flows = [self._search.calc(*map(self._grey, pair), None) for pair in zip(first, second, strict=True)]
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
-
-    @staticmethod
-    def _grey(image: Tensor) -> np.ndarray:
-        return np.ascontiguousarray((image.mean(0).clamp(0, 1) * 255).byte().numpy())
 
 
 def estimators() -> dict[str, FlowEstimator]:
@@ -87,9 +75,9 @@ def error_table(head: HeadModel, image_size: int) -> pd.DataFrame:
     images = torch.rand(2, 8, 3, image_size, image_size)
     rows = []
     with torch.no_grad():
-        peer = Dis()
+        peer = load_flow_estimator("dis")
         base = seconds(lambda: peer(*images))
-        for name, estimator in {**estimators(), "OpenCV DIS": peer}.items():
+        for name, estimator in estimators().items():
             errors = measure(estimator, head, image_size)
             took = seconds(lambda estimator=estimator: estimator(*images))  # type: ignore[misc]
             row: dict[str, object] = {"estimator": name, **{kind: errors[kind]["error"] for kind in KINDS}}
@@ -177,7 +165,10 @@ def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataF
         def precomputed(parameters: Parameters, pairs: Tensor, batch=batch) -> Tensor:  # type: ignore[no-untyped-def]
             return losses.multiview_projection(*project_pairs(*given, parameters, batch, pairs))
 
-        for form, term in (("in_loop", in_loop), ("measured", measured), ("precomputed", precomputed)):
+        forms = {"measured": measured, "precomputed": precomputed}
+        if estimator.differentiable:
+            forms = {"in_loop": in_loop, **forms}
+        for form, term in forms.items():
             rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
 
     def landmarks(parameters: Parameters, pairs: Tensor) -> Tensor:
@@ -201,8 +192,54 @@ def _judged(triplets: Triplets, term: Callable[[Parameters, Tensor], Tensor]) ->
     return row
 
 
+class NoFlow(FlowEstimator):
+    """Nothing has moved: the head is believed."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """See FlowEstimator."""
+        return torch.zeros_like(first[:, :2])
+
+
+def correspondence_table(head: HeadModel, people: int, yaws_degrees: tuple[int, ...]) -> pd.DataFrame:
+    """Mean error in pixels of where view a shows the skin of view b's pixels, by yaw, start and estimator."""
+    rows = []
+    for yaw in yaws_degrees:
+        triplets = Triplets(head, people, float(np.radians(yaw)), seed=0)
+        nothing = NoFlow()
+        batch, pairs = triplets.batch(nothing), ViewPairs.of_triplets(triplets.pairs)
+        true_flow, covisible = _true_flow(triplets, pairs)
+        for start, parameters in _starts(triplets, head, batch.landmarks).items():
+            row: dict[str, object] = {"yaw": yaw, "from": start}
+            for name, estimator in {"no flow": nothing, **estimators()}.items():
+                found = correspondences(triplets.flame, triplets.renderer, estimator, parameters, batch, pairs)
+                flow = (found.source - found.target) * (_SIZE / 2)
+                row[name] = end_point_error(flow, true_flow, covisible * found.mask).item()
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _true_flow(triplets: Triplets, pairs: ViewPairs) -> tuple[Tensor, Tensor]:
+    decoded = decode(triplets.flame, triplets.true)
+    in_a, in_b = (pairs.person * len(VIEWS) + view for view in (pairs.view_a, pairs.view_b))
+    views = (triplets.renderer.view(decoded.vertices[of], decoded.projected[of]) for of in (in_b, in_a))
+    return exact_flow(triplets.renderer, *views)
+
+
+def _starts(triplets: Triplets, head: HeadModel, landmarks: Tensor) -> dict[str, Parameters]:
+    """What the network's answer could be, and what a fit to the landmarks is, under the true light and skin."""
+    fit = LandmarkFit(head, HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO), FitParams())
+    noise = torch.randn(landmarks.shape, generator=torch.Generator().manual_seed(1))
+    starts = {
+        "a half-trained network": triplets.missed,
+        "exact landmarks": fit(landmarks),
+        f"landmarks off by {_NOISE * _SIZE / 2:.1f} px": fit(landmarks + _NOISE * noise),
+    }
+    known = {"albedo": triplets.true.albedo, "light": triplets.true.light}
+    return {name: parameters._replace(**known) for name, parameters in starts.items()}
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="Error, cost and gradient quality of the flow estimators.")
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
     parser.add_argument("--head", type=Path, help="a held-out head model; the second procedural one where not given")
@@ -215,6 +252,8 @@ def main() -> None:
         print(error_table(head, size).to_markdown(index=False, floatfmt=".3f"))
     print(f"\nGradient of equation 6 at {chosen.yaw:.0f} degrees\n")
     print(gradient_table(head, chosen.people, chosen.yaw).to_markdown(index=False, floatfmt=".3f"))
+    print("\nError of correspondences in pixels\n")
+    print(correspondence_table(head, chosen.people, _YAWS).to_markdown(index=False, floatfmt=".2f"))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 Trains `no_multiop` and every form once per seed on what the pipeline has prepared, and prints the lab CD from three
 views and from one as mean and spread (standard deviation) over the seeds, and the difference from training without the
-term, seed by seed. `exact` is the precomputed form with the generated photographs' true flow: what no estimator can
-beat. What has been measured with the same settings is read back from `data/multiview_term/`.
+term, seed by seed; of the whole head, and where only the face is handed in. `exact` is the precomputed form with the
+generated photographs' true flow: what no estimator can beat. What has been measured with the same settings is read back
+from `data/multiview_term/`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ EXACT = "exact"
 FORMS = (WITHOUT, "in_loop", "measured", "precomputed", EXACT)
 FOLDER = Path("data/multiview_term")
 EXACT_FLOW = FOLDER / "exact_flow"
-SCORES = {"lab_three_view_cd_mm": "three views", "lab_single_view_cd_mm": "one view"}
+SCORES = {
+    "lab_three_view_cd_mm": "three views",
+    "lab_single_view_cd_mm": "one view",
+    "lab_three_view_cd_mm_face": "three views, face",
+    "lab_single_view_cd_mm_face": "one view, face",
+}
 
 
 def of_form(params: Params, form: str, seed: int) -> Params:

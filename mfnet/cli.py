@@ -92,7 +92,9 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     params = load_params()
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = ParametricMethod(Reconstructor.load(chosen.model), photographs, params.evaluate.batch)
+    method = ParametricMethod(
+        Reconstructor.load(chosen.model), photographs, params.evaluate.batch, params.evaluate.submit
+    )
     per_image, _ = run(method, plan(Benchmark(root), params.evaluate.lab_views), params.engine.workers)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
     for group, bins in summarise(per_image).items():

@@ -139,6 +139,7 @@ class FitParams(Section):
 class EvaluateParams(Section):
     """How much of the benchmark is scored."""
 
+    submit: Literal["head", "face"] = "head"
     lab_views: list[Annotated[int, Field(ge=0, le=10)]] = Field(default=list(range(11)), min_length=1)
     batch: Count = 8
     heat_meshes: Count = 4
@@ -161,9 +162,11 @@ class Params(Section):
     evaluate: EvaluateParams = EvaluateParams()
 
     @model_validator(mode="after")
-    def _flow_fits_the_crops(self) -> Params:
+    def _flow_fits(self) -> Params:
         if self.data.image_size % self.flow.stride:
             raise ValueError(f"flow.stride {self.flow.stride} must divide data.image_size {self.data.image_size}")
+        if self.flow.estimator == "dis" and self.loss.multiop_form == "in_loop":
+            raise ValueError("flow.estimator dis has no gradient, so loss.multiop_form must be measured or precomputed")
         return self
 
 

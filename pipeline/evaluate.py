@@ -55,15 +55,16 @@ def stage(variant: str) -> None:
 
 
 def _method(variant: str, params: Params, photographs: Photographs) -> Method:
+    submit = params.evaluate.submit
     if variant == MEAN_HEAD:
-        return MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale)
+        return MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale, submit)
     if variant == ORACLE_FIT:
-        return OracleMethod(params.head, params.engine.workers)
+        return OracleMethod(params.head, params.engine.workers, submit)
     if variant == LANDMARK_FIT:
         reconstructor = Reconstructor.fitting(load_head(params.head), params)
     else:
         reconstructor = Reconstructor.load(Path("models") / variant)
-    return ParametricMethod(reconstructor, photographs, params.evaluate.batch)
+    return ParametricMethod(reconstructor, photographs, params.evaluate.batch, submit)
 
 
 def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], predictions: list) -> None:

@@ -43,6 +43,8 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
         ("loss.eye", -1, r"loss\.eye: .*greater than or equal to 0"),
         ("data.image_size", 100, r"data\.image_size: "),
         ("data.side_yaw", [60, 15], r"data: .*low <= high"),
+        ("flow.stride", 3, r"flow\.stride 3 must divide"),
+        ("flow.estimator", "dis", r"dis has no gradient"),
         ("train.steps", "many", r"train\.steps: "),
         ("train.variants", ["half"], r"train\.variants\.0: "),
     ],

@@ -13,7 +13,7 @@ from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import LabItem, WildItem
 from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
-from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
+from mfnet.evaluation.submission import Part, image_cube, submitted
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
 from mfnet.parallel import progress
@@ -59,8 +59,11 @@ class Photographs:
 class ParametricMethod:
     """MFNet, or the landmark fit, over jobs in batches of equally many views."""
 
-    def __init__(self, reconstructor: Reconstructor, photographs: Photographs, batch: int) -> None:
-        self.faces = reconstructor.head.faces
+    def __init__(
+        self, reconstructor: Reconstructor, photographs: Photographs, batch: int, submit: str = "head"
+    ) -> None:
+        self._part = Part.of(reconstructor.head, submit)
+        self.faces = self._part.faces
         self._reconstructor, self._photographs, self._batch = reconstructor, photographs, batch
 
     def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
@@ -89,14 +92,16 @@ class ParametricMethod:
         scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
         with torch.no_grad():
             projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
-        return [image_cube(vertices, views[0].crop) for vertices, views in zip(projected, people, strict=True)]
+        kept = projected[:, self._part.vertices]
+        return [image_cube(vertices, views[0].crop) for vertices, views in zip(kept, people, strict=True)]
 
 
 class MeanHeadMethod:
     """The mean head over jobs; sees only the scored photograph's landmarks."""
 
-    def __init__(self, fit: MeanHeadFit, photographs: Photographs, crop_scale: float) -> None:
-        self.faces = fit.head.faces
+    def __init__(self, fit: MeanHeadFit, photographs: Photographs, crop_scale: float, submit: str = "head") -> None:
+        self._part = Part.of(fit.head, submit)
+        self.faces = self._part.faces
         self._fit, self._photographs, self._scale = fit, photographs, crop_scale
 
     def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
@@ -110,9 +115,4 @@ class MeanHeadMethod:
         landmarks = photograph[1]
         crop = crop_around(landmarks, self._scale)
         normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
-        return submitted(job.item, image_cube(self._fit.fit(normalised), crop))
-
-
-def submitted(item: WildItem | LabItem, cube: np.ndarray) -> np.ndarray:
-    """Vertices [V, 3] of a scaled orthographic method in the frame in which the benchmark takes predictions."""
-    return wild_mesh(cube) if isinstance(item, WildItem) else lab_mesh(cube, item.focal)
+        return submitted(job.item, image_cube(self._fit.fit(normalised)[self._part.vertices], crop))

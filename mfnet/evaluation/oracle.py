@@ -17,6 +17,7 @@ from mfnet.data.facescape import PUPIL_DISTANCE_MM, LabItem, WildItem, read_obj
 from mfnet.evaluation.facescape import Mesh, continuous, map_points
 from mfnet.evaluation.maps import cylinder_map
 from mfnet.evaluation.methods import Job
+from mfnet.evaluation.submission import Part
 from mfnet.head import Flame, HeadModel, load_head, rotation_from_axis_angle
 from mfnet.parallel import parallel_map
 from mfnet.render.shading import vertex_normals
@@ -52,9 +53,10 @@ class ScanFit(NamedTuple):
 class OracleMethod:
     """Each scan's own fit, placed by the item's true camera."""
 
-    def __init__(self, params: HeadParams, workers: int | None) -> None:
+    def __init__(self, params: HeadParams, workers: int | None, submit: str = "head") -> None:
         self._params, self._workers = params, workers
-        self.faces = load_head(params).faces
+        self._part = Part.of(load_head(params), submit)
+        self.faces = self._part.faces
 
     def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
         """See `mfnet.evaluation.methods.Method`."""
@@ -64,7 +66,8 @@ class OracleMethod:
             first.setdefault(job.item.mesh, job)
         items = [job.item for job in first.values()]
         fits = parallel_map(partial(_fit_item, params=self._params), items, "oracle fit", self._workers)
-        native = {item.mesh: _to_native(item, fit.vertices) for item, fit in zip(items, fits, strict=True)}
+        kept = [fit.vertices[self._part.vertices] for fit in fits]
+        native = {item.mesh: _to_native(item, vertices) for item, vertices in zip(items, kept, strict=True)}
         return [_as_submitted(job.item, native[job.item.mesh]) for job in jobs]
 
 

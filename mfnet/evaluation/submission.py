@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from mfnet.data.facescape import IMAGE_SIZE, LAB_FOCALS
+from mfnet.data.facescape import IMAGE_SIZE, LAB_FOCALS, LabItem, WildItem
+from mfnet.head import HeadModel
 from mfnet.render.camera import Crop
 
 _WILD_MEAN_DEPTH = -2.0
 _LAB_HEIGHT = 3.0
+
+
+class Part(NamedTuple):
+    """The piece of a head that is handed in: its vertices [P] among the head's, and its triangles [F, 3] of those."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+    @staticmethod
+    def of(head: HeadModel, name: str) -> Part:
+        """All of the "head", or only its "face" with eyes and mouth, as methods with a model of the face hand in."""
+        kept = np.ones(len(head.template), bool)
+        if name == "face":
+            kept = np.logical_or.reduce([head.regions[region] for region in ("face", "eyes", "mouth")])
+        faces = head.faces[kept[head.faces].all(1)]
+        vertices, renumbered = np.unique(faces, return_inverse=True)
+        return Part(vertices, renumbered.reshape(faces.shape))
+
+
+def submitted(item: WildItem | LabItem, cube: np.ndarray) -> np.ndarray:
+    """Vertices [V, 3] of a scaled orthographic method in the frame in which the benchmark takes predictions."""
+    return wild_mesh(cube) if isinstance(item, WildItem) else lab_mesh(cube, item.focal)
 
 
 def image_cube(projected: np.ndarray, crop: Crop) -> np.ndarray:
@@ -34,6 +59,9 @@ def wild_mesh(cube: np.ndarray) -> np.ndarray:
 
 def lab_mesh(cube: np.ndarray, focal: int) -> np.ndarray:
     """An orthographic method's prediction for the lab set: OpenCV's axes, at depth f / 128, 3 units high.
+
+    A face is about that high; a head with its neck is half as high again, so that it comes to lie nearer to the camera,
+    and the evaluator's one step of depth alignment leaves some millimetres of that.
 
     Args:
         cube: [V, 3] as from `image_cube`.

@@ -1,4 +1,4 @@
-"""The optical flow estimator F of equation 6: torchvision's RAFT, or a classical one without weights."""
+"""The optical flow estimator F of equation 6: torchvision's RAFT, or classical ones without weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from pickle import UnpicklingError
 
+import cv2
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,7 +28,9 @@ _SMALLEST = 128
 
 
 class FlowEstimator(nn.Module):
-    """Flow from a first to a second image; differentiable in both, its own parameters fixed."""
+    """Flow from a first to a second image, its own parameters fixed; differentiable in both unless it says not."""
+
+    differentiable = True
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Estimate.
@@ -100,6 +104,30 @@ class ClassicalFlow(FlowEstimator):
         return step.clamp(-1.5, 1.5)
 
 
+class DisFlow(FlowEstimator):
+    """OpenCV's dense inverse search, without gradient: for flow that is a measurement.
+
+    Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016.
+    """
+
+    differentiable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    @torch.no_grad()
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """See FlowEstimator."""
+        pairs = zip(_grey(first), _grey(second), strict=True)
+        flows = np.stack([self._search.calc(before, after, np.empty(0)) for before, after in pairs])
+        return torch.from_numpy(flows).permute(0, 3, 1, 2).to(first.device)
+
+
+def _grey(images: Tensor) -> np.ndarray:
+    return (images.mean(1).clamp(0, 1) * 255).byte().cpu().numpy()
+
+
 def warp(image: Tensor, flow: Tensor, outside: str = "border") -> Tensor:
     """The image [B, C, H, W] sampled at p + flow [B, 2, H, W] (pixels): the second image brought onto the first."""
     height, width = image.shape[-2:]
@@ -120,7 +148,8 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
 
     Args:
         name: "packaged" (this project's RAFT-small weights), "torchvision:small" or "torchvision:large" (their
-            published weights, downloaded), "classical", or the path of a state dict: torchvision's or RAFT's authors'.
+            published weights, downloaded), "classical", "dis" (OpenCV's, without gradient), or the path of a state
+            dict: torchvision's or RAFT's authors'.
         updates: RAFT's refinement steps.
 
     Raises:
@@ -128,11 +157,14 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
     """
     if name == "classical":
         return ClassicalFlow()
+    if name == "dis":
+        return DisFlow()
     if name.startswith("torchvision:"):
         return RaftFlow(_published(name.removeprefix("torchvision:")), updates)
     if not weights_files(name):
         raise UserError(
-            f"flow.estimator: '{name}' is neither packaged, torchvision:small, torchvision:large, classical nor a file"
+            f"flow.estimator: '{name}' is neither packaged, torchvision:small, torchvision:large, classical, dis "
+            "nor a file"
         )
     path = weights_files(name)[0]
     try:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mfnet.config import FitParams, HeadParams, SynthesizeParams
-from mfnet.data.facescape import BINS, Benchmark, read_obj, write_obj
+from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
@@ -20,7 +20,7 @@ from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.methods import Job, MeanHeadMethod, Photographs
 from mfnet.evaluation.oracle import OracleMethod
-from mfnet.evaluation.submission import image_cube, lab_mesh, wild_mesh
+from mfnet.evaluation.submission import Part, image_cube, lab_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
 from mfnet.network import decode, mean_parameters
@@ -222,6 +222,18 @@ def test_submission_frames() -> None:
     assert np.ptp(lab[:, 1]) == pytest.approx(3)
     assert (lab[:, 2] > 0).all()
     assert lab[0, 1] / lab[0, 2] < 0
+
+
+@pytest.mark.parametrize("name", ["head", "face"])
+def test_a_part_is_the_same_surface(head: HeadModel, name: str) -> None:
+    part = Part.of(head, name)
+    triangles = head.template[part.vertices][part.faces]
+    known = {triangle.tobytes() for triangle in head.template[head.faces]}
+    assert {triangle.tobytes() for triangle in triangles} <= known
+    assert (len(part.faces) == len(head.faces)) == (name == "head")
+    if name == "face":
+        height = np.ptp(head.template[part.vertices, 1])
+        assert height == pytest.approx(3 * PUPIL_DISTANCE_MM / 1000, rel=0.1)
 
 
 def test_obj_keeps_order_and_splits_polygons(tmp_path: Path) -> None:

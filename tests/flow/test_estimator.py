@@ -21,13 +21,13 @@ def texture(size: int = 128) -> torch.Tensor:
     return picture.clamp(0, 1)
 
 
-@pytest.mark.parametrize("name", ["packaged", "classical"])
+@pytest.mark.parametrize("name", ["packaged", "classical", "dis"])
 def test_identical_images_have_next_to_no_flow(name: str) -> None:
     image = texture()
     assert load_flow_estimator(name)(image, image).abs().mean() < 0.15
 
 
-@pytest.mark.parametrize("name", ["packaged", "classical"])
+@pytest.mark.parametrize("name", ["packaged", "classical", "dis"])
 def test_a_known_shift_is_found(name: str) -> None:
     second = texture()
     flow = torch.zeros(1, 2, 128, 128)
