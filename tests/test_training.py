@@ -17,6 +17,7 @@ from mfnet.data.triplets import mine_triplets
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import FlowStore, precompute_flow
+from mfnet.guided_flow import GuidedFlow
 from mfnet.head import HeadModel
 from mfnet.losses import variant_loss
 from mfnet.reconstruct import Reconstructor
@@ -47,7 +48,8 @@ def setting(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Settin
     faces, _ = preprocess(build_index(root / "tree"), params.data, "sidecar", root / "faces", 1)
     triplets = mine_triplets(faces, params.data, 0)
     store = FaceStore(root / "faces")
-    precompute_flow(triplets, store, load_flow_estimator("classical"), params.flow, root / "flow")
+    guided = GuidedFlow(head, params.head, params.fit, params.data.image_size, load_flow_estimator("classical"))
+    precompute_flow(triplets, store, guided, params.flow, root / "flow", torch.device("cpu"))
     stores = (store, FlowStore(root / "flow", with_flow=True))
     data = {split: TripletData(triplets, split, *stores) for split in ("train", "validation")}
     return Setting(params, data, head)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ from torch.nn.functional import avg_pool2d
 from mfnet.config import FlowParams
 from mfnet.covisible import landmark_mask
 from mfnet.data.store import FaceStore
+from mfnet.data.triplets import VIEWS
 from mfnet.errors import UserError
-from mfnet.flow.estimator import FlowEstimator, warp
+from mfnet.flow.estimator import warp
 from mfnet.parallel import progress
 
 # (a, b) of equation 5 and 6: a's texture is rendered into b.
@@ -44,6 +46,21 @@ class PairFlow(NamedTuple):
     target: np.ndarray | None
 
 
+class TripletFlow(NamedTuple):
+    """Flow of B triplets by ordered pair (a, b) of `PAIRS`.
+
+    forward: [B, 2, H, W] pixels, from a to b; agreement: [B, 1, H, W] bool over b, where the flow of both directions is
+    to be trusted.
+    """
+
+    forward: dict[tuple[str, str], Tensor]
+    agreement: dict[tuple[str, str], Tensor]
+
+
+# Images [B, 3, 3, S, S] in [0, 1], landmarks [B, 3, 68, 2] in [-1, 1] and yaws [B, 3] in degrees, by view.
+Measure = Callable[[Tensor, Tensor, np.ndarray], TripletFlow]
+
+
 def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
     """Where going there and back ends where it began (Sundaram et al., ECCV 2010).
 
@@ -59,16 +76,17 @@ def forward_backward_consistency(forward: Tensor, backward: Tensor) -> Tensor:
 
 @torch.no_grad()
 def precompute_flow(
-    triplets: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams, target: Path,
-    inputs: str = "",
+    triplets: pd.DataFrame, faces: FaceStore, measure: Measure, params: FlowParams, target: Path,
+    device: torch.device, inputs: str = "",
 ) -> dict[str, float]:  # fmt: skip
     """Write `target/<shard>.parquet` for every triplet; a shard that an interrupted call has finished is kept.
 
     Args:
         triplets: of triplets.parquet.
         faces: their crops.
-        estimator, params: F and how its flow is stored.
+        measure, params: what finds the flow, and how it is stored.
         target: folder of the shards.
+        device: that `measure` works on.
         inputs: a digest of what the flow is made from and with; a shard made from anything else is written anew.
 
     Returns:
@@ -85,7 +103,7 @@ def precompute_flow(
             if key in finished:
                 contents = _Contents(*finished[key])
             else:
-                contents = _write_shard(target / f"{shard}.parquet", group, faces, estimator, params)
+                contents = _write_shard(target / f"{shard}.parquet", group, faces, measure, params, device)
                 written += contents.pairs
                 stream.write(json.dumps([key, contents]) + "\n")
                 stream.flush()
@@ -118,17 +136,18 @@ def _shard_key(shard: str, inputs: str, params: FlowParams, group: pd.DataFrame)
 
 
 def _write_shard(
-    path: Path, group: pd.DataFrame, faces: FaceStore, estimator: FlowEstimator, params: FlowParams
+    path: Path, group: pd.DataFrame, faces: FaceStore, measure: Measure, params: FlowParams, device: torch.device
 ) -> _Contents:
-    device = next(iter(estimator.parameters()), torch.zeros(0)).device
     rows, consistent = [], 0.0
     for start in range(0, len(group), params.batch):
         part = group.iloc[start : start + params.batch]
-        images = {view: _load(faces, part, view).to(device) for view in ("front", "left", "right")}
-        flows = {(a, b): estimator(images[a], images[b]) for a, b in PAIRS}
-        for a, b in PAIRS:
-            agreement = forward_backward_consistency(flows[b, a], flows[a, b])
-            rows += pair_rows(part, a, b, flows[a, b], agreement, params.stride)
+        images = torch.stack([_load(faces, part, view) for view in VIEWS], 1)
+        landmarks = np.stack([np.stack(part[f"{view}_landmarks"]).reshape(-1, 68, 2) for view in VIEWS], 1)
+        yaws = np.stack([part[f"{view}_yaw"] for view in VIEWS], 1)
+        flows = measure(images.to(device), torch.from_numpy(landmarks).float().to(device), yaws)
+        for (a, b), flow in flows.forward.items():
+            agreement = flows.agreement[a, b]
+            rows += pair_rows(part, a, b, flow, agreement, params.stride)
             consistent += agreement.float().mean((1, 2, 3)).sum().item()
     n_bytes = sum(len(row["flow"]) + len(row["consistent"]) + len(row["landmark_mask"]) for row in rows)
     pq.write_table(pa.Table.from_pylist(rows), path)

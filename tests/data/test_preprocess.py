@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from mfnet.config import DataParams, FlowParams, SynthesizeParams
+from mfnet.config import DataParams, FitParams, FlowParams, HeadParams, SynthesizeParams
 from mfnet.data.batches import TripletBatch, TripletData, augment
 from mfnet.data.index import build_index
 from mfnet.data.landmarks import MIRROR, OUTER_EYES, Sidecar
@@ -21,6 +21,7 @@ from mfnet.data.triplets import VIEWS, mine_triplets
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.store import PAIRS, FlowStore, precompute_flow
+from mfnet.guided_flow import GuidedFlow
 from mfnet.head import HeadModel
 from mfnet.synthesis.multipie_tree import synthesize_multipie
 
@@ -133,14 +134,33 @@ def test_one_sided_faces_are_explained(faces: tuple[pd.DataFrame, Path], tree: T
 
 
 @pytest.fixture(scope="module")
-def data(faces: tuple[pd.DataFrame, Path], tree: Tree) -> TripletData:
+def data(faces: tuple[pd.DataFrame, Path], tree: Tree, head: HeadModel) -> TripletData:
     triplets = mine_triplets(faces[0], tree.params, 0)
     target = tree.root.parent / "flow"
     store = FaceStore(faces[1])
-    summary = precompute_flow(triplets, store, load_flow_estimator("classical"), FlowParams(), target)
+    params = HeadParams(path=Path("head.npz"))
+    guided = GuidedFlow(head, params, FitParams(), tree.params.image_size, load_flow_estimator("dis"))
+    summary = precompute_flow(triplets, store, guided, FlowParams(), target, torch.device("cpu"))
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000
     return TripletData(triplets, "train", store, FlowStore(target, with_flow=True))
+
+
+def test_precomputed_flow_goes_from_landmark_to_landmark(data: TripletData) -> None:
+    """Even where the views are far apart: by a quarter of the crop, within two of its 128 pixels."""
+    batch = next(data.batches(16))
+    assert batch.targets is not None
+    inner = torch.arange(27, 68)
+    missed, moved = [], []
+    for pair, (a, b) in enumerate(PAIRS):
+        here, there = (batch.landmarks[:, VIEWS.index(view), inner] for view in (b, a))
+        found = grid_sample(batch.targets[:, pair], here[:, None], align_corners=False)[:, :, 0].mT
+        known = grid_sample(batch.consistency[:, pair], here[:, None], align_corners=False)[:, 0, 0] > 0.999
+        missed.append((found - there).norm(dim=-1)[known])
+        moved.append((here - there).norm(dim=-1)[known])
+    assert len(torch.cat(missed)) > 100
+    assert torch.cat(missed).median() < 2 / 64
+    assert torch.cat(moved).median() > 8 / 64
 
 
 def test_augmentation_keeps_targets_on_their_landmarks() -> None:

@@ -7,10 +7,17 @@ import torch
 from torch import Tensor
 
 from mfnet.config import FlowParams
-from mfnet.flow import FlowEstimator
-from mfnet.flow.store import PAIRS, FlowStore, precompute_flow
+from mfnet.data.triplets import VIEWS
+from mfnet.flow.store import (
+    PAIRS,
+    FlowStore,
+    Measure,
+    TripletFlow,
+    forward_backward_consistency,
+    precompute_flow,
+)
 
-VIEWS = ("front", "left", "right")
+CPU = torch.device("cpu")
 # Where the skin at a view's (0, 0) is, in pixels: views are shifted copies of one another.
 PLACE = {"front": (0.0, 0.0), "left": (6.0, -2.0), "right": (-3.0, 5.0)}
 
@@ -22,13 +29,17 @@ class Shades:
         return np.full((32, 32, 3), 50 * (1 + row), np.uint8)
 
 
-class ShiftByShade(FlowEstimator):
-    """The flow between two such images, in a way that no other pair has."""
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        from_to = [[VIEWS[round(image.mean().item() * 255 / 50) - 1] for image in images] for images in (first, second)]
-        shift = [[PLACE[b][k] - PLACE[a][k] for k in (0, 1)] for a, b in zip(*from_to, strict=True)]
-        return torch.tensor(shift)[:, :, None, None].expand(-1, -1, *first.shape[-2:])
+def shifted_by_shade(images: Tensor, landmarks: Tensor, yaws: np.ndarray) -> TripletFlow:
+    """The flow between such images, in a way that no other pair has."""
+    shown = [[VIEWS[round(image.mean().item() * 255 / 50) - 1] for image in views] for views in images]
+    forward, agreement = {}, {}
+    for a, b in PAIRS:
+        places = [(views[VIEWS.index(a)], views[VIEWS.index(b)]) for views in shown]
+        shift = torch.tensor([[PLACE[there][k] - PLACE[here][k] for k in (0, 1)] for here, there in places])
+        forward[a, b] = shift[:, :, None, None].expand(-1, -1, *images.shape[-2:])
+    for a, b in PAIRS:
+        agreement[a, b] = forward_backward_consistency(forward[b, a], forward[a, b])
+    return TripletFlow(forward, agreement)
 
 
 def triplet(shard: str) -> dict[str, object]:
@@ -42,7 +53,7 @@ def triplet(shard: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("flow")
-    precompute_flow(pd.DataFrame([triplet("001_01")]), Shades(), ShiftByShade(), FlowParams(stride=4), target)  # type: ignore[arg-type]
+    precompute_flow(pd.DataFrame([triplet("001_01")]), Shades(), shifted_by_shade, FlowParams(stride=4), target, CPU)  # type: ignore[arg-type]
     return target
 
 
@@ -69,18 +80,17 @@ def test_a_store_without_flow_has_no_targets(folder: Path) -> None:
     assert FlowStore(folder).pair(0, "front", "left").target is None
 
 
-class StopsAfter(ShiftByShade):
-    """An estimator that is interrupted after so many calls."""
+class StopsAfter:
+    """Is interrupted after so many batches."""
 
     def __init__(self, calls: int) -> None:
-        super().__init__()
         self.left = calls
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, landmarks: Tensor, yaws: np.ndarray) -> TripletFlow:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        return super().forward(first, second)
+        return shifted_by_shade(images, landmarks, yaws)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,21 +100,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path) -> None:
     triplets = pd.DataFrame([triplet(shard) for shard in ("001_01", "002_01", "003_01")])
 
-    def call(estimator: FlowEstimator, name: str, inputs: str = "faces") -> dict[str, float]:
-        return precompute_flow(triplets, Shades(), estimator, FlowParams(stride=4), tmp_path / name, inputs)  # type: ignore[arg-type]
+    def call(measure: Measure, name: str) -> dict[str, float]:
+        return precompute_flow(triplets, Shades(), measure, FlowParams(stride=4), tmp_path / name, CPU, "faces")  # type: ignore[arg-type]
 
-    whole = call(ShiftByShade(), "whole")
+    whole = call(shifted_by_shade, "whole")
     assert whole["pairs"] == whole["pairs_written"] == 12
     with pytest.raises(KeyboardInterrupt):
-        call(StopsAfter(6), "resumed")
+        call(StopsAfter(1), "resumed")
     (tmp_path / "resumed/of_an_older_table.parquet").write_bytes(b"")
-    resumed = call(StopsAfter(8), "resumed")
+    resumed = call(StopsAfter(2), "resumed")
     assert resumed == whole | {"pairs_written": 8}
     assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
 
 
 def test_what_was_made_from_something_else_is_made_anew(tmp_path: Path) -> None:
     triplets = pd.DataFrame([triplet("001_01"), triplet("002_01")])
-    for estimator, inputs in ((StopsAfter(6), "faces"), (StopsAfter(6), "other faces")):
+    for inputs in ("faces", "other faces"):
         with pytest.raises(KeyboardInterrupt):
-            precompute_flow(triplets, Shades(), estimator, FlowParams(stride=4), tmp_path, inputs)  # type: ignore[arg-type]
+            precompute_flow(triplets, Shades(), StopsAfter(1), FlowParams(stride=4), tmp_path, CPU, inputs)  # type: ignore[arg-type]
