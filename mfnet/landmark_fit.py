@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from mfnet.config import FitParams, HeadParams
-from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
+from mfnet.head import Flame, HeadModel
 from mfnet.head.flame import contour_row
 from mfnet.network import TYPICAL_SCALE, Parameters, decode, mean_parameters
 
@@ -65,7 +66,7 @@ class MeanHeadFit:
         values = np.array([0.0, yaw, 0.0, spread, *target.mean(0)])
         # The contour's points depend on the yaw and the yaw on the points: a few rounds settle it.
         for _ in range(3):
-            found = least_squares(residual, values, args=(self._row(values[:3]),))
+            found = least_squares(residual, values, method="lm", args=(self._row(values[:3]),))
             values = found.x
         return found
 
@@ -75,7 +76,7 @@ class MeanHeadFit:
 
 
 def _rotation(axis_angle: np.ndarray) -> np.ndarray:
-    return rotation_from_axis_angle(torch.tensor(axis_angle, dtype=torch.float64)).numpy()
+    return Rotation.from_rotvec(axis_angle).as_matrix()
 
 
 class LandmarkFit:
