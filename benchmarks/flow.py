@@ -30,7 +30,8 @@ from mfnet.errors import UserError
 from mfnet.flow import FlowEstimator, load_flow_estimator
 from mfnet.flow.motion import KINDS, exact_flow
 from mfnet.flow.pretrain import end_point_error, measure
-from mfnet.flow.store import PAIRS, forward_backward_consistency
+from mfnet.flow.store import PAIRS
+from mfnet.guided_flow import GuidedFlow
 from mfnet.head import Flame, HeadModel, procedural_head
 from mfnet.landmark_fit import LandmarkFit
 from mfnet.multiview import ViewPairs, correspondences, measured_pairs, project_pairs, render_pairs
@@ -40,6 +41,7 @@ from mfnet.render import Renderer
 NAMES = ("packaged", "classical", "dis", "torchvision:small", "torchvision:large")
 VIEWS = ("front", "left", "right")
 _SIZE, _STRIDE, _N_ALBEDO = 128, 4, 20
+_HEAD = HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO)
 _PAIRS_A_STEP = 4
 _YAWS = (15, 30, 45, 60, 75)
 # Of a landmark, a deviation in [-1, 1]: about two per cent of the distance of the outer eye corners.
@@ -91,8 +93,8 @@ class Triplets:
 
     def __init__(self, head: HeadModel, people: int, yaw: float, seed: int) -> None:
         draw = torch.Generator().manual_seed(seed)
-        self.flame, self.renderer = Flame(head), Renderer(head, _SIZE, 128, _N_ALBEDO)
-        start = mean_parameters(people, 3, HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO))
+        self.head, self.flame, self.renderer = head, Flame(head), Renderer(head, _SIZE, 128, _N_ALBEDO)
+        start = mean_parameters(people, 3, _HEAD)
         rotation = 0.05 * torch.randn(people, 3, 3, generator=draw)
         rotation[:, 1, 1] -= yaw
         rotation[:, 2, 1] += yaw
@@ -135,17 +137,28 @@ class Triplets:
         ]
         middle = (torch.arange(size) + 0.5) * 2 / size - 1
         place = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
-        consistency, targets = [], []
-        with torch.no_grad():
-            for a, b in views:
-                back, there = (estimator(self.images[:, p], self.images[:, q]) for p, q in ((b, a), (a, b)))
-                agreement = forward_backward_consistency(back, there).float()
-                consistency.append((avg_pool2d(agreement, _STRIDE) > 0.999).float())
-                targets.append(place + avg_pool2d(back, _STRIDE) * (2 / _SIZE))
+        guided = GuidedFlow(self.head, _HEAD, FitParams(), _SIZE, estimator)(self.images, self.landmarks, yaw)
+        consistency = [(avg_pool2d(guided.agreement[pair].float(), _STRIDE) > 0.999).float() for pair in PAIRS]
+        targets = [place + avg_pool2d(guided.forward[b, a], _STRIDE) * (2 / _SIZE) for a, b in PAIRS]
         return TripletBatch(
             self.images, self.landmarks, torch.from_numpy(np.array(masks)).float()[:, :, None],
             torch.stack(consistency, 1), torch.stack(targets, 1),
         )  # fmt: skip
+
+    def exactly(self) -> TripletBatch:
+        """With the targets and the covisibility that are true."""
+        pairs = ViewPairs.of_triplets(self.pairs)
+        backward, covisible = _true_flow(self, pairs)
+        batch = self.batch(NoFlow())
+        size = batch.consistency.shape[-1]
+        middle = (torch.arange(size) + 0.5) * 2 / size - 1
+        place = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        targets = place + avg_pool2d(backward, _STRIDE) * (2 / _SIZE)
+        agreement = (avg_pool2d(covisible, _STRIDE) > 0.999).float()
+        people = len(self.images)
+        return batch._replace(
+            targets=targets.unflatten(0, (people, len(PAIRS))), consistency=agreement.unflatten(0, (people, len(PAIRS)))
+        )
 
 
 def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataFrame:
@@ -170,6 +183,13 @@ def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataF
             forms = {"in_loop": in_loop, **forms}
         for form, term in forms.items():
             rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
+
+    known = triplets.exactly()
+
+    def exact(parameters: Parameters, pairs: Tensor) -> Tensor:
+        return losses.multiview_projection(*project_pairs(*given, parameters, known, pairs))
+
+    rows.append({"form": "precomputed", "estimator": "exact flow", **_judged(triplets, exact)})
 
     def landmarks(parameters: Parameters, pairs: Tensor) -> Tensor:
         projected = decode(triplets.flame, parameters).landmarks[..., :2]
@@ -227,7 +247,7 @@ def _true_flow(triplets: Triplets, pairs: ViewPairs) -> tuple[Tensor, Tensor]:
 
 def _starts(triplets: Triplets, head: HeadModel, landmarks: Tensor) -> dict[str, Parameters]:
     """What the network's answer could be, and what a fit to the landmarks is, under the true light and skin."""
-    fit = LandmarkFit(head, HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO), FitParams())
+    fit = LandmarkFit(head, _HEAD, FitParams())
     noise = torch.randn(landmarks.shape, generator=torch.Generator().manual_seed(1))
     starts = {
         "a half-trained network": triplets.missed,

@@ -33,11 +33,11 @@ SCORES = {
 }
 
 
-def of_form(params: Params, form: str, seed: int) -> Params:
-    """The training of a form, or of no form at all, with a seed."""
+def of_form(params: Params, settings: list[str], form: str, seed: int) -> Params:
+    """The training of a form, or of no form at all, with a seed and other settings."""
     named = "precomputed" if form == EXACT else form
     chosen = ["loss.multiop=0"] if form == WITHOUT else [f"loss.multiop_form={named}"]
-    return changed(params, [f"seed={seed}", *chosen])
+    return changed(params, [*settings, f"seed={seed}", *chosen])
 
 
 def measured(params: Params, exact: bool) -> dict[str, float]:
@@ -76,13 +76,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     chosen = parser.parse_args()
-    params = changed(load_params(), chosen.set)
+    params = load_params()
     if EXACT in chosen.forms and not EXACT_FLOW.is_dir():
         write_exact_flow(pd.read_parquet("data/triplets.parquet"), params, EXACT_FLOW)
     rows = []
     for seed in chosen.seeds:
         for form in chosen.forms:
-            rows.append({"form": form, "seed": seed, **measured(of_form(params, form, seed), form == EXACT)})
+            trial = of_form(params, chosen.set, form, seed)
+            rows.append({"form": form, "seed": seed, **measured(trial, form == EXACT)})
             print(json.dumps(rows[-1]), flush=True)
     print(summary(pd.DataFrame(rows)).to_markdown(index=False, floatfmt=".1f"))
 

@@ -18,7 +18,7 @@ def test_flames_own_files_go_through_every_stage_that_reads_a_head(
     clone.change({"head": {key: str(flame_files[name]) for key, name in names.items()}})
     done = clone.run("dvc", "repro", "evaluate@full", "baselines@landmark_fit")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert set(ran(done)) == {"train@full", "evaluate@full", "baselines@landmark_fit"}
+    assert set(ran(done)) == {"flow", "train@full", "evaluate@full", "baselines@landmark_fit"}
     assert (HeadModel.load(clone.folder / "models/full/head.npz").faces == head.faces).all()
     for method in ("full", "landmark_fit"):
         metrics = json.loads((clone.folder / f"reports/metrics/{method}.json").read_text())
