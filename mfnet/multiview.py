@@ -14,7 +14,7 @@ from mfnet.data.triplets import VIEWS
 from mfnet.flow import FlowEstimator
 from mfnet.flow.store import PAIRS
 from mfnet.head import Flame
-from mfnet.network import Decoded, Parameters, decode
+from mfnet.network import Parameters, decode
 from mfnet.render import Renderer, View, interpolate
 from mfnet.render.rasterize import Fragments, pixel_centres
 from mfnet.render.texture import fill_unseen
@@ -174,25 +174,6 @@ def correspondences(
     seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
     shown = _rendered(renderer, parameters, batch, pairs, seen_a, seen_b, consistency=False)
     return _corresponding(renderer, estimator, shown, (seen_a, head_a[1]), (seen_b, head_b[1]))
-
-
-def carried_over(renderer: Renderer, decoded: Decoded, n_views: int, pairs: ViewPairs, source: Tensor) -> Tensor:
-    """Where heads have in b what they show at places in a; differentiable in the heads of both views.
-
-    Args:
-        renderer: of the head model.
-        decoded: every view of every person.
-        n_views: of a person.
-        pairs: M of them.
-        source: [M, 2, h, w] in a, in [-1, 1].
-
-    Returns:
-        [M, 2, h, w] in b, in [-1, 1].
-    """
-    fragments = renderer.view(decoded.vertices, decoded.projected).fragments
-    in_a, in_b = (pairs.person * n_views + view for view in (pairs.view_a, pairs.view_b))
-    shown = Fragments(*(part[in_a] for part in fragments))
-    return _sampled(_seen_elsewhere(renderer, shown, decoded.projected[in_b]), source)
 
 
 def _corresponding(
