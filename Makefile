@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Two workers with two threads each on two cores: who waits must not spin.
+test: export OMP_WAIT_POLICY := PASSIVE
+
 .PHONY: repro test check clean
 
 repro: $(READY)

@@ -42,5 +42,11 @@ def parallel_stream(
         return
     # The pool is kept for the next call. Results come back as they are, never as read-only views of a file.
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        results = Parallel(return_as="generator", max_nbytes=None)(delayed(work)(item) for item in items)
-        yield from progress(results, label, len(items))
+        calls = (delayed(_work_in)(os.getcwd(), work, item) for item in items)
+        yield from progress(Parallel(return_as="generator", max_nbytes=None)(calls), label, len(items))
+
+
+def _work_in(folder: str, work: Callable[[Item], Result], item: Item) -> Result:
+    # The pool's processes stay where they were started, but the caller may have gone elsewhere since.
+    os.chdir(folder)
+    return work(item)
