@@ -55,7 +55,9 @@ def train_and_score(params: Params, target: Path, flow_folder: Path = Path("data
     jobs = [job for job in plan(Benchmark(root), params.evaluate.lab_views) if job.setting != "wild"]
     scores = {"minutes": minutes, "landmark_error_percent": 100 * values["landmark_error_validation"]}
     for submit, suffix in (("head", ""), ("face", "_face")):
-        method = ParametricMethod(Reconstructor.load(target), photographs, params.evaluate.batch, submit)
+        method = ParametricMethod(
+            Reconstructor.load(target), photographs, params.evaluate.model_copy(update={"submit": submit})
+        )
         for setting, means in summarise(run(method, jobs, params.engine.workers)[0])["lab"].items():
             scores[f"lab_{setting}_cd_mm{suffix}"] = means["cd_mm"]
     return scores

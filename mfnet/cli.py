@@ -23,12 +23,15 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
     reconstruct.add_argument("--model", type=Path, default=Path("models/full"), help="folder written by train")
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
+    reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks and flow")
+    reconstruct.add_argument("--focal", type=float, help="pixels, with --fit or --refine: see in perspective")
     reconstruct.add_argument("--out", type=Path, default=Path("out"), help="folder to write")
     reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
     reconstruct.set_defaults(run=_reconstruct)
 
     evaluate = commands.add_parser("evaluate", help="score a model on the FaceScape benchmark")
     evaluate.add_argument("--model", type=Path, default=Path("models/full"))
+    evaluate.add_argument("--refine", action="store_true", help="optimise every answer by landmarks and flow")
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
     evaluate.set_defaults(run=_evaluate)
 
@@ -73,12 +76,19 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
         if any(points is None for points in found):
             raise UserError(f"reconstruct: {chosen.landmarks} has no row for every photograph given")
         landmarks = [points for points in found if points is not None]
+    if chosen.focal is not None and not (chosen.focal > 0 and (chosen.fit or chosen.refine)):
+        raise UserError(
+            f"reconstruct: --focal {chosen.focal:g}; expected a positive number of pixels, with --fit or --refine "
+            "(the network alone sees no perspective)"
+        )
     if chosen.fit:
         params = load_params()
         reconstructor = Reconstructor.fitting(load_head(params.head), params)
     else:
         reconstructor = Reconstructor.load(chosen.model)
-    reconstructor(chosen.photographs, landmarks).save(chosen.out)
+    if chosen.refine:
+        reconstructor = reconstructor.refined(reconstructor.params.fit)
+    reconstructor(chosen.photographs, landmarks, chosen.focal).save(chosen.out)
     print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, confidence.png, overlay.png, parameters.json")
 
 
@@ -92,9 +102,10 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     params = load_params()
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = ParametricMethod(
-        Reconstructor.load(chosen.model), photographs, params.evaluate.batch, params.evaluate.submit
-    )
+    reconstructor = Reconstructor.load(chosen.model)
+    if chosen.refine:
+        reconstructor = reconstructor.refined(params.fit)
+    method = ParametricMethod(reconstructor, photographs, params.evaluate)
     per_image, _ = run(method, plan(Benchmark(root), params.evaluate.lab_views), params.engine.workers)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
     for group, bins in summarise(per_image).items():

@@ -130,16 +130,23 @@ class TrainParams(Section):
 
 
 class FitParams(Section):
-    """The fit to landmarks: how far those are off, in crops' [-1, 1], and how many steps it takes."""
+    """The fits to landmarks and flow: how far either is off, in crops' [-1, 1], and how many iterations they take.
+
+    Flow, which needs no gradient here, is measured by its own estimator, and anew in each of so many rounds.
+    """
 
     noise: Annotated[float, Field(gt=0)] = 0.012
-    steps: Count = 150
+    flow_noise: Annotated[float, Field(gt=0)] = 0.01
+    iterations: Count = 20
+    rounds: Count = 2
+    estimator: str = "dis"
 
 
 class EvaluateParams(Section):
     """How much of the benchmark is scored."""
 
     submit: Literal["head", "face"] = "head"
+    lab_distance: Literal["own", "loader"] = "own"
     lab_views: list[Annotated[int, Field(ge=0, le=10)]] = Field(default=list(range(11)), min_length=1)
     batch: Count = 8
     heat_meshes: Count = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,15 @@ from torch import Tensor
 from mfnet.config import FitParams, HeadParams
 from mfnet.head import Flame, HeadModel
 from mfnet.head.flame import contour_row
-from mfnet.network import TYPICAL_SCALE, Parameters, decode, mean_parameters
+from mfnet.network import TYPICAL_SCALE, Decoded, Parameters, decode, mean_parameters
+from mfnet.render.camera import Lens
 
+# One person's parameters, a batch of one in double precision, to standard normal residuals [R].
+Residuals = Callable[[Parameters], Tensor]
+_FREE = ("shape", "expression", "jaw", "rotation", "camera")
 _JAW_SPREAD = 0.2
+# A fit ends where a step lessens the sum of squares by less than this share.
+_ENOUGH = 1e-3
 
 
 class RigidPose(NamedTuple):
@@ -87,15 +94,15 @@ class LandmarkFit:
     """
 
     def __init__(self, head: HeadModel, params: HeadParams, fit: FitParams) -> None:
-        self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True)
-        self._rigid, self._params = MeanHeadFit(head), params
-        self._noise, self._steps = fit.noise, fit.steps
+        self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True).double()
+        self._rigid, self._params, self._fit = MeanHeadFit(head), params, fit
 
-    def __call__(self, landmarks: Tensor) -> Parameters:
+    def __call__(self, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Fit B people, each in N views.
 
         Args:
             landmarks: [B, N, 68, 2] in the crops' [-1, 1].
+            lens: of the unrolled views, where the focal lengths are known.
         """
         start = mean_parameters(landmarks.shape[0], landmarks.shape[1], self._params)
         poses = [self._rigid.pose(view.numpy().astype(np.float64)) for view in landmarks.cpu().flatten(0, 1)]
@@ -103,24 +110,76 @@ class LandmarkFit:
         size = torch.tensor([[np.log(pose.scale / TYPICAL_SCALE)] for pose in poses], dtype=torch.float32)
         camera = torch.cat([size, landmarks.cpu().flatten(0, 1).mean(1)], 1)
         placed = start._replace(rotation=rotation.view_as(start.rotation), camera=camera.view_as(start.camera))
-        return self.refine(Parameters(*(part.to(landmarks.device) for part in placed)), landmarks)
+        return self.refine(Parameters(*(part.to(landmarks.device) for part in placed)), landmarks, lens)
 
-    @torch.enable_grad()
-    def refine(self, start: Parameters, landmarks: Tensor) -> Parameters:
+    def refine(self, start: Parameters, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Continue from given parameters; albedo and light stay as they are."""
-        free = {name: getattr(start, name).detach().clone().requires_grad_()
-                for name in ("shape", "expression", "jaw", "rotation", "camera")}  # fmt: skip
-        optimizer = torch.optim.Adam(free.values(), lr=0.05)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._steps)
-        flame = self._flame.to(landmarks.device)
-        for _ in range(self._steps):
-            parameters = start._replace(**free)
-            projected = decode(flame, parameters).landmarks[..., :2].view_as(landmarks)
-            energy = (projected - landmarks).square().sum() / (2 * self._noise**2)
-            energy = energy + 0.5 * (parameters.shape.square().sum() + parameters.expression.square().sum())
-            energy = energy + 0.5 * (parameters.jaw / _JAW_SPREAD).square().sum()
-            optimizer.zero_grad()
-            energy.backward()
-            optimizer.step()
-            schedule.step()
-        return start._replace(**{name: value.detach() for name, value in free.items()})
+
+        def residuals(person: int) -> Residuals:
+            points, pinholes = person_of(landmarks, lens, person)
+            return lambda parameters: landmark_residuals(
+                decode(self._flame, parameters, lens=pinholes), points, parameters, self._fit.noise
+            )
+
+        return solve(start, residuals, self._fit.iterations)
+
+
+def person_of(landmarks: Tensor, lens: Lens | None, person: int) -> tuple[Tensor, Lens | None]:
+    """One person's landmarks [1, N, 68, 2] and pinholes, in double precision on the CPU, where fits are solved."""
+    n_views = landmarks.shape[1]
+    views = slice(person * n_views, (person + 1) * n_views)
+    own = None if lens is None else Lens(*(part[views].cpu().double() for part in lens))
+    return landmarks[person : person + 1].cpu().double(), own
+
+
+def landmark_residuals(decoded: Decoded, landmarks: Tensor, parameters: Parameters, noise: float) -> Tensor:
+    """Standard normal residuals [R] of one person: landmarks, shape, expression and jaw.
+
+    Args:
+        decoded: the person's N heads.
+        landmarks: [1, N, 68, 2] in the photographs.
+        parameters: of the heads.
+        noise: standard deviation of a landmark's coordinate, in [-1, 1].
+    """
+    missed = (decoded.landmarks[..., :2] - landmarks.flatten(0, 1)) / noise
+    priors = (parameters.shape, parameters.expression, parameters.jaw / _JAW_SPREAD)
+    return torch.cat([part.flatten() for part in (missed, *priors)])
+
+
+def solve(start: Parameters, residuals: Callable[[int], Residuals], iterations: int) -> Parameters:
+    """Least squares over shape, expression, jaw, rotation and camera of B people, one after the other.
+
+    Levenberg-Marquardt as MINPACK has it, with exact derivatives.
+
+    Args:
+        start: of B people; albedo and light stay as they are.
+        residuals: person -> function of that person's parameters, a batch of one, double, on the CPU.
+        iterations: at most so many evaluations for each person.
+    """
+    people = [_solve_one(start, person, residuals(person), iterations) for person in range(len(start.shape))]
+    found = {name: torch.cat([getattr(one, name) for one in people]).to(start.shape) for name in _FREE}
+    return start._replace(**found)
+
+
+def _solve_one(start: Parameters, person: int, residuals: Residuals, iterations: int) -> Parameters:
+    own = Parameters(*(part[person : person + 1].detach().cpu().double() for part in start))
+    parts = [getattr(own, name) for name in _FREE]
+    sizes = [part.numel() for part in parts]
+
+    def unflattened(values: Tensor) -> Parameters:
+        pieces = zip(_FREE, values.split(sizes), parts, strict=True)
+        return own._replace(**{name: piece.view_as(part) for name, piece, part in pieces})
+
+    def missed(values: Tensor) -> Tensor:
+        return residuals(unflattened(values))
+
+    derivatives = torch.func.jacfwd(missed)
+    found = least_squares(
+        lambda values: missed(torch.from_numpy(values)).numpy(),
+        torch.cat([part.flatten() for part in parts]).numpy(),
+        jac=lambda values: derivatives(torch.from_numpy(values)).numpy(),
+        method="lm",
+        ftol=_ENOUGH,
+        max_nfev=iterations,
+    )
+    return unflattened(torch.from_numpy(found.x))

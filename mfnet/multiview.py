@@ -16,6 +16,7 @@ from mfnet.flow.store import PAIRS
 from mfnet.head import Flame
 from mfnet.network import Parameters, decode
 from mfnet.render import Renderer, View, interpolate
+from mfnet.render.camera import Lens
 from mfnet.render.rasterize import Fragments, pixel_centres
 from mfnet.render.texture import fill_unseen
 
@@ -62,19 +63,26 @@ class ViewPairs(NamedTuple):
 
 class Correspondences(NamedTuple):
     """What the flow of M pairs says, over b's pixels: source [M, 2, H, W] in a and target [M, 2, H, W] in b, both in
-    [-1, 1], show the same skin; mask [M, 1, H, W], MC where that can be relied on."""
+    [-1, 1], show the same skin; mask [M, 1, H, W], MC where that can be relied on; triangle [M, H, W] int64, what the
+    head shows at source, -1 where that is nothing."""
 
     source: Tensor
     target: Tensor
     mask: Tensor
+    triangle: Tensor
 
 
-def _decoded(flame: Flame, parameters: Parameters, chosen: ViewPairs) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Vertices and projected vertices of the heads in a, and of those in b."""
+def _decoded(
+    flame: Flame, parameters: Parameters, chosen: ViewPairs, lens: Lens | None = None
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], ...]:
+    """Of the heads in a, and of those in b: vertices, projected vertices, and directions to the camera."""
     n_views = parameters.rotation.shape[1]
     unrolled = torch.cat([chosen.person * n_views + view for view in (chosen.view_a, chosen.view_b)])
-    decoded = decode(flame, parameters, unrolled)
-    return tuple(zip(decoded.vertices.chunk(2), decoded.projected.chunk(2), strict=True))
+    decoded = decode(flame, parameters, unrolled, lens)
+    toward = (
+        2 * (None,) if lens is None else lens.of(unrolled).toward(decoded.projected, decoded.camera[:, :1]).chunk(2)
+    )
+    return tuple(zip(decoded.vertices.chunk(2), decoded.projected.chunk(2), toward, strict=True))
 
 
 def render_pairs(
@@ -120,7 +128,7 @@ def project_pairs(
     """
     assert batch.targets is not None, "the precomputed form needs a flow store with flow"
     chosen = ViewPairs.of_triplets(pairs)
-    (_, projected_a), head_b = _decoded(flame, parameters, chosen)
+    (_, projected_a, _), head_b = _decoded(flame, parameters, chosen)
     seen_b = renderer.view(*head_b)
     target = batch.targets[chosen.person, chosen.pair]
     stride = seen_b.fragments.pix_to_face.shape[-1] // target.shape[-1]
@@ -153,42 +161,48 @@ def measured_pairs(
         MC where it is in the render and the way back through a's photograph ends where it began.
     """
     chosen = ViewPairs.of_triplets(pairs)
-    head_a, head_b = _decoded(flame, parameters, chosen)
-    seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
+    seen_a, seen_b = (renderer.view(*head) for head in _decoded(flame, parameters, chosen))
     with torch.no_grad():
         shown = _rendered(renderer, parameters, batch, chosen, seen_a, seen_b, consistency)
-        source, here, mask = _corresponding(renderer, estimator, shown, (seen_a, head_a[1]), (seen_b, head_b[1]))
-    return ProjectedPairs(_sampled(_seen_elsewhere(renderer, seen_a.fragments, head_b[1]), source), here, mask)
+        found = _corresponding(renderer, estimator, shown, seen_a, seen_b)
+    projected = _sampled(_seen_elsewhere(renderer, seen_a.fragments, seen_b.projected), found.source)
+    return ProjectedPairs(projected, found.target, found.mask)
 
 
 @torch.no_grad()
 def correspondences(
     flame: Flame, renderer: Renderer, estimator: FlowEstimator, parameters: Parameters, batch: TripletBatch,
-    pairs: ViewPairs,
+    pairs: ViewPairs, lens: Lens | None = None,
 ) -> Correspondences:  # fmt: skip
     """Where two photographs show the same skin, by the flow from b's to the render of a's texture.
 
-    Arguments are those of `measured_pairs`, for any pairs of any number of views.
+    Arguments are those of `measured_pairs`, for any pairs of any number of views, and `decode`'s lens.
     """
-    head_a, head_b = _decoded(flame, parameters, pairs)
-    seen_a, seen_b = renderer.view(*head_a), renderer.view(*head_b)
+    seen_a, seen_b = (renderer.view(*head) for head in _decoded(flame, parameters, pairs, lens))
     shown = _rendered(renderer, parameters, batch, pairs, seen_a, seen_b, consistency=False)
-    return _corresponding(renderer, estimator, shown, (seen_a, head_a[1]), (seen_b, head_b[1]))
+    return _corresponding(renderer, estimator, shown, seen_a, seen_b)
 
 
 def _corresponding(
-    renderer: Renderer, estimator: FlowEstimator, shown: RenderedPairs, in_a: tuple[View, Tensor],
-    in_b: tuple[View, Tensor],
-) -> Correspondences:  # fmt: skip
-    (seen_a, projected_a), (seen_b, projected_b) = in_a, in_b
+    renderer: Renderer, estimator: FlowEstimator, shown: RenderedPairs, seen_a: View, seen_b: View
+) -> Correspondences:
     flow = estimator(shown.mask * shown.photograph, shown.mask * shown.rendered)
     height, width = flow.shape[-2:]
     here = pixel_centres((height, width), flow).permute(2, 0, 1).expand_as(flow)
     there = here + flow * flow.new_tensor([2 / width, 2 / height])[:, None, None]
-    source = _sampled(_seen_elsewhere(renderer, seen_b.fragments, projected_a), there)
-    back = _sampled(_seen_elsewhere(renderer, seen_a.fragments, projected_b), source)
+    source = _sampled(_seen_elsewhere(renderer, seen_b.fragments, seen_a.projected), there)
+    back = _sampled(_seen_elsewhere(renderer, seen_a.fragments, seen_b.projected), source)
     returned = (back - there).norm(dim=1, keepdim=True) < _RETURNED_PIXELS * 2 / width
-    return Correspondences(source, here, shown.mask * returned)
+    return Correspondences(source, here, shown.mask * returned, _nearest(seen_a.fragments.pix_to_face, source))
+
+
+def _nearest(index: Tensor, places: Tensor) -> Tensor:
+    """Of a map [B, H, W] what the pixels at places [B, 2, h, w] in [-1, 1] hold; -1 outside."""
+    height, width = index.shape[1:]
+    column, row = ((places + 1) * places.new_tensor([width / 2, height / 2])[:, None, None]).floor().long().unbind(1)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    flat = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    return torch.where(inside, index.flatten(1).gather(1, flat.flatten(1)).view_as(flat), -1)
 
 
 def _sampled(image: Tensor, places: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mfnet.config import HeadParams, NetworkParams, Params
 from mfnet.errors import UserError
 from mfnet.head import Flame
-from mfnet.render.camera import orthographic_project
+from mfnet.render.camera import Lens, orthographic_project
 
 # Of a crop by DECA's rule: the square is about 0.2 m wide, so [-1, 1] spans s = 10 per metre.
 TYPICAL_SCALE = 10.0
@@ -164,13 +164,15 @@ def mean_parameters(people: int, views: int, head: HeadParams) -> Parameters:
     )  # fmt: skip
 
 
-def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None) -> Decoded:
+def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None, lens: Lens | None = None) -> Decoded:
     """Parameters to heads in front of cameras (equation 1 and the scaled orthography of every view).
 
     Args:
         flame: the decoder; one restricted to the landmarks gives only their vertices.
         parameters: of B people in N views.
         views: [M] int64 indices into the unrolled B * N views to decode; None is all of them.
+        lens: of the unrolled views where the focal lengths are known: then scale and place are those of the landmarks'
+            mean, and what is nearer is seen larger.
     """
     n_views = parameters.rotation.shape[1]
     if views is None:
@@ -182,9 +184,14 @@ def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None) ->
     out = flame(parameters.shape[person], parameters.expression[person], pose)
     scale = TYPICAL_SCALE * camera[:, :1].exp()
     # The crop is centred on the landmarks, so the network says where their mean is and not where the neck is.
-    mean = out.landmarks.mean(1)[:, :2]
-    shift = camera[:, 1:] * camera.new_tensor([1, -1]) / scale - mean
+    mean = out.landmarks.mean(1)
+    shift = camera[:, 1:] * camera.new_tensor([1, -1]) / scale - mean[:, :2]
     full = torch.cat([scale, shift], 1)
-    return Decoded(
-        out.vertices, orthographic_project(out.vertices, full), orthographic_project(out.landmarks, full), full
-    )
+    if lens is None:
+        vertices, landmarks = (orthographic_project(points, full) for points in (out.vertices, out.landmarks))
+    else:
+        pinhole = lens.of(views)
+        vertices, landmarks = (
+            pinhole.project(points, mean, scale, camera[:, 1:]) for points in (out.vertices, out.landmarks)
+        )
+    return Decoded(out.vertices, vertices, landmarks, full)

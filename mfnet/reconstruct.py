@@ -14,30 +14,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfnet.config import Params
+from mfnet.config import FitParams, Params
 from mfnet.data.crop import crop_around, cut, read_image
 from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
 from mfnet.errors import UserError
+from mfnet.flow import load_flow_estimator
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit
 from mfnet.network import Parameters, decode, load_network
+from mfnet.refinement import Refinement
 from mfnet.render import Renderer
-from mfnet.render.camera import Crop
+from mfnet.render.camera import Crop, Lens
 from mfnet.render.texture import complete_texture
 
 # Pixels a side: of the texture, and of the photographs' crops that it is sampled from and the shape is drawn over.
 _TEXTURE_SIZE, _CLOSE_UP_SIZE = 512, 512
 Photograph = np.ndarray | str | Path
-# Pixels [B, N, 3, S, S] in [0, 1] and landmarks [B, N, 68, 2] in [-1, 1] of B people in N views.
-Predictor = Callable[[Tensor, Tensor], Parameters]
+
+
+class Prediction(NamedTuple):
+    """Parameters of B people in N views, and the pinholes before which they hold; None before scaled orthography."""
+
+    parameters: Parameters
+    lens: Lens | None
+
+
+# Pixels [B, N, 3, S, S] in [0, 1], landmarks [B, N, 68, 2] in [-1, 1] and, where known, the pinholes of B x N views.
+Predictor = Callable[[Tensor, Tensor, Lens | None], Prediction]
 
 
 class Square(NamedTuple):
-    """A photograph's crop: where it lies, its pixels [3, S, S] in [0, 1], its landmarks [68, 2] in [-1, 1]."""
+    """A photograph's crop: where it lies, its pixels [3, S, S] in [0, 1], its landmarks [68, 2] in [-1, 1], its pinhole
+    where that is known."""
 
     crop: Crop
     pixels: Tensor
     landmarks: Tensor
+    lens: Lens | None
 
 
 @dataclass(frozen=True)
@@ -45,12 +58,14 @@ class ViewCamera:
     """Where one photograph was taken from.
 
     rotation [3] axis-angle of the head and camera [3] (s, tx, ty), the scaled orthography of the crop; crop, the
-    square of the photograph that is [-1, 1].
+    square of the photograph that is [-1, 1]; focal, the pinhole's in the photograph's pixels where the head was fitted
+    before one: the landmarks' mean, where the two cameras agree, is then focal * 2 / (side * s) metres away.
     """
 
     rotation: np.ndarray
     camera: np.ndarray
     crop: Crop
+    focal: float | None
 
 
 @dataclass(frozen=True)
@@ -96,13 +111,14 @@ class Reconstruction:
         Image.fromarray(np.concatenate(self.overlays, 1)).save(folder / "overlay.png")
         content_json: dict[str, Any] = {name: value.tolist() for name, value in self.parameters.items()}
         content_json["cameras"] = [
-            {"rotation": c.rotation.tolist(), "camera": c.camera.tolist(), "crop": list(c.crop)} for c in self.cameras
+            {"rotation": c.rotation.tolist(), "camera": c.camera.tolist(), "crop": list(c.crop), "focal": c.focal}
+            for c in self.cameras
         ]
         (folder / "parameters.json").write_text(json.dumps(content_json, indent=1) + "\n")
 
 
 class Reconstructor:
-    """Photographs to heads, by a trained network (`load`) or by a fit to the landmarks (`fitting`).
+    """Photographs to heads, by a trained network (`load`) or by a fit to the landmarks (`fitting`), either `refined`.
 
     `Reconstructor.load("models/full")([front, left, right])`.
     """
@@ -130,36 +146,56 @@ class Reconstructor:
         place = _device(device)
         network = load_network(folder, params, place)
         head = HeadModel.load(folder / "head.npz")
-        return Reconstructor(lambda pixels, landmarks: network(pixels), head, params, place)
+        return Reconstructor(lambda pixels, landmarks, lens: Prediction(network(pixels), None), head, params, place)
 
     @staticmethod
     def fitting(head: HeadModel, params: Params, device: str | None = None) -> Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
         fit = LandmarkFit(head, params.head, params.fit)
-        return Reconstructor(lambda pixels, landmarks: fit(landmarks), head, params, _device(device))
+        return Reconstructor(
+            lambda pixels, landmarks, lens: Prediction(fit(landmarks, lens), lens), head, params, _device(device)
+        )
+
+    def refined(self, fit: FitParams) -> Reconstructor:
+        """One that goes on from this one's parameters, by landmarks and the flow between a person's photographs."""
+        estimator = load_flow_estimator(fit.estimator, self.params.flow.updates).to(self.device)
+        refine = Refinement(self.head, self.params.head, fit, self.params.data.image_size, estimator)
+
+        def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None) -> Prediction:
+            start = self._predictor(pixels, landmarks, lens).parameters
+            return Prediction(refine(start, pixels, landmarks, lens), lens)
+
+        return Reconstructor(predictor, self.head, self.params, self.device)
 
     @torch.no_grad()
-    def predict(self, people: Sequence[Sequence[Square]]) -> Parameters:
-        """Parameters of several people, each in equally many views."""
+    def predict(self, people: Sequence[Sequence[Square]]) -> Prediction:
+        """Parameters of several people, each in equally many views; before pinholes if all of theirs are known."""
         pixels = torch.stack([torch.stack([square.pixels for square in person]) for person in people])
         landmarks = torch.stack([torch.stack([square.landmarks for square in person]) for person in people])
-        return self._predictor(pixels.to(self.device), landmarks.to(self.device))
+        lenses = [square.lens for person in people for square in person if square.lens is not None]
+        together = Lens(*(torch.cat(part).to(self.device) for part in zip(*lenses, strict=True))) if lenses else None
+        lens = together if len(lenses) == landmarks.shape[:2].numel() else None
+        return self._predictor(pixels.to(self.device), landmarks.to(self.device), lens)
 
-    def square(self, image: np.ndarray, landmarks: np.ndarray) -> Square:
-        """Crop an RGB uint8 image around its landmarks [68, 2]."""
+    def square(self, image: np.ndarray, landmarks: np.ndarray, intrinsics: np.ndarray | None = None) -> Square:
+        """Crop an RGB uint8 image, of a pinhole [3, 3] where that is known, around its landmarks [68, 2]."""
         crop = crop_around(landmarks, self.params.data.crop_scale)
         pixels = _pixels(cut(image, crop, self.params.data.image_size))
         placed = crop.to_square(torch.tensor(landmarks, dtype=torch.float64)).float()
-        return Square(crop, pixels, placed)
+        return Square(crop, pixels, placed, None if intrinsics is None else crop.lens(intrinsics))
 
     def __call__(
-        self, photographs: Sequence[Photograph], landmarks: Sequence[np.ndarray] | None = None
+        self,
+        photographs: Sequence[Photograph],
+        landmarks: Sequence[np.ndarray] | None = None,
+        focal: float | None = None,
     ) -> Reconstruction:
         """Reconstruct one person.
 
         Args:
             photographs: RGB uint8 arrays [H, W, 3] or paths; one to any number of views.
             landmarks: [68, 2] pixels per photograph; found by face-alignment where not given.
+            focal: length in pixels, of every photograph, looking through its middle; used by fits and refinement.
 
         Raises:
             UserError: no photograph, an unreadable one, or one without a face.
@@ -174,7 +210,7 @@ class Reconstructor:
             points = landmarks[position] if landmarks is not None else self._find(image)
             if points is None:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
-            squares.append(self.square(image, np.asarray(points)))
+            squares.append(self.square(image, np.asarray(points), _pinhole(image, focal)))
             close_ups.append(_pixels(cut(image, squares[-1].crop, _CLOSE_UP_SIZE)))
         return self._reconstruct(squares, torch.stack(close_ups).to(self.device))
 
@@ -189,9 +225,10 @@ class Reconstructor:
 
     @torch.no_grad()
     def _reconstruct(self, squares: list[Square], close_ups: Tensor) -> Reconstruction:
-        parameters = self.predict([squares])
-        decoded = decode(self.flame, parameters)
-        view = self._renderer.view(decoded.vertices, decoded.projected)
+        parameters, lens = self.predict([squares])
+        decoded = decode(self.flame, parameters, lens=lens)
+        toward = None if lens is None else lens.toward(decoded.projected, decoded.camera[:, :1])
+        view = self._renderer.view(decoded.vertices, decoded.projected, toward)
         textures, weights = self._renderer.extract_inside(close_ups, view)
         texture, confidence = complete_texture(textures[None], weights[None])
         shapes = self._renderer.depth_shading(view)
@@ -207,7 +244,7 @@ class Reconstructor:
             confidence=(confidence[0, 0] * 255).byte().cpu().numpy(),
             parameters={name: getattr(parameters, name)[0].cpu().numpy() for name in ("shape", "expression", "jaw")},
             cameras=[
-                ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), square.crop)
+                ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), square.crop, _focal(square, lens))
                 for rotation, camera, square in zip(parameters.rotation[0], decoded.camera, squares, strict=True)
             ],
             overlays=[_picture(picture) for picture in overlay],
@@ -218,6 +255,15 @@ class Reconstructor:
 
 def _device(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _pinhole(image: np.ndarray, focal: float | None) -> np.ndarray | None:
+    height, width = image.shape[:2]
+    return None if focal is None else np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
+
+def _focal(square: Square, lens: Lens | None) -> float | None:
+    return None if lens is None or square.lens is None else square.lens.focal.item() * square.crop.side / 2
 
 
 def _pixels(image: np.ndarray) -> Tensor:

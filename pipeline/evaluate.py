@@ -1,4 +1,5 @@
-"""Stages evaluate@VARIANT and baselines@METHOD: a trained variant, or what needs no training, over FaceScape."""
+"""Stages evaluate@VARIANT, refined and baselines@METHOD: a trained variant, the first of them refined, or what needs no
+training, over FaceScape."""
 
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from mfnet.evaluation.benchmark import evenly_spaced, heat_mesh, plan, run, summ
 from mfnet.evaluation.heat import write_heat_mesh
 from mfnet.evaluation.methods import Job, MeanHeadMethod, Method, ParametricMethod, Photographs
 from mfnet.evaluation.oracle import OracleMethod
-from mfnet.evaluation.tables import BASELINES, LANDMARK_FIT, MEAN_HEAD, ORACLE_FIT
+from mfnet.evaluation.tables import BASELINES, LANDMARK_FIT, MEAN_HEAD, ORACLE_FIT, REFINED
 from mfnet.head import load_head
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.reconstruct import Reconstructor
@@ -28,12 +29,12 @@ def stage(variant: str) -> None:
     """Write reports/metrics/VARIANT.json, reports/per_image/VARIANT.csv and reports/heat/VARIANT/.
 
     Args:
-        variant: of the ablation, or one of the baselines "mean_head", "landmark_fit" and "oracle_fit".
+        variant: of the ablation, "refined", or one of the baselines "mean_head", "landmark_fit" and "oracle_fit".
     """
     params = load_params()
     root = params.data.facescape
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
-    judged = params.head.path if variant in BASELINES else Path("models") / variant
+    judged = params.head.path if variant in BASELINES else _model(variant, params)
     with tracked("evaluate", logged, [judged, root], variant):
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant not in ONE_VIEW)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
@@ -63,8 +64,14 @@ def _method(variant: str, params: Params, photographs: Photographs) -> Method:
     if variant == LANDMARK_FIT:
         reconstructor = Reconstructor.fitting(load_head(params.head), params)
     else:
-        reconstructor = Reconstructor.load(Path("models") / variant)
-    return ParametricMethod(reconstructor, photographs, params.evaluate.batch, submit)
+        reconstructor = Reconstructor.load(_model(variant, params))
+        if variant == REFINED:
+            reconstructor = reconstructor.refined(params.fit)
+    return ParametricMethod(reconstructor, photographs, params.evaluate)
+
+
+def _model(variant: str, params: Params) -> Path:
+    return Path("models") / (params.train.variants[0] if variant == REFINED else variant)
 
 
 def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], predictions: list) -> None:

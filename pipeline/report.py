@@ -13,6 +13,7 @@ from mfnet.evaluation.heat import read_heat_mesh
 from mfnet.evaluation.page import build_page
 from mfnet.evaluation.tables import (
     BASELINES,
+    REFINED,
     Table,
     build_tables,
     load_metrics,
@@ -37,7 +38,7 @@ def stage() -> None:
     """Write reports/metrics.json, tables/, figures/ and index.html."""
     variants: list[str] = list(load_params().train.variants)
     with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
-        metrics = load_metrics(REPORTS / "metrics", [*variants, *BASELINES])
+        metrics = load_metrics(REPORTS / "metrics", [*variants, REFINED, *BASELINES])
         merged = merged_metrics(metrics, variants)
         for variant in variants:
             curve = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")
@@ -87,7 +88,7 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     figures.write_picture(folder / "cameras.png", camera_sheet(reconstructor.head))
     figures.curves(REPORTS / "curves", variants, folder / "curves.png")
     figures.error_by_bin(per_image, folder / "cd_by_bin.png")
-    compared = [name for name in (first, *BASELINES) if name in per_image]
+    compared = [name for name in (first, REFINED, *BASELINES) if name in per_image]
     figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
     figures.error_by_angle({name: per_image[name] for name in compared}, folder / "cd_by_angle.png")
     figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
@@ -109,7 +110,8 @@ def _facts(merged: dict, variant: str) -> dict[str, str]:
     facts = {"landmark error on held-out people": f"{100 * held_out:.2f} % of the outer-eye distance"}
     for setting, values in merged[variant]["lab"].items():
         facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {values['n']} images"
-    for name, values in merged["baselines"].items():
+    others = {name: merged[name] for name in (REFINED,) if name in merged} | merged["baselines"]
+    for name, values in others.items():
         for setting, means in values["lab"].items():
             facts[f"lab CD, {name.replace('_', ' ')}, {setting.replace('_', ' ')}"] = _millimetres(means["cd_mm"])
     return facts

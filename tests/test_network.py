@@ -4,6 +4,7 @@ import torch
 from mfnet.config import HeadParams, NetworkParams
 from mfnet.head import Flame, HeadModel
 from mfnet.network import MFNet, Parameters, decode, mean_parameters
+from mfnet.render.camera import Lens
 
 
 @pytest.fixture
@@ -38,6 +39,21 @@ def test_the_camera_says_where_the_landmarks_mean_is(head: HeadModel, sizes: Hea
     parameters = drawn(sizes)
     landmarks = decode(Flame(head, 4, 3), parameters).landmarks[..., :2].mean(1)
     torch.testing.assert_close(landmarks, parameters.camera.flatten(0, 1)[:, 1:], atol=1e-5, rtol=0)
+
+
+def test_before_a_lens_the_landmarks_mean_stays_and_the_near_grows(head: HeadModel, sizes: HeadParams) -> None:
+    flame, parameters = Flame(head, 4, 3), drawn(sizes, 1, 2)
+    lens = Lens(torch.tensor([20.0, 4.0]), torch.tensor([[0.1, 0.0], [-0.2, 0.1]]))
+    flat, deep = decode(flame, parameters), decode(flame, parameters, lens=lens)
+    torch.testing.assert_close(deep.camera, flat.camera)
+    anchor = deep.landmarks.mean(1)
+    torch.testing.assert_close(anchor[:, 2], torch.zeros(2), atol=1e-5, rtol=0)
+    assert (anchor[:, :2] - flat.landmarks.mean(1)[:, :2]).abs().max() < 0.03
+    place = parameters.camera.flatten(0, 1)[:, None, 1:]
+    depth = deep.projected[..., 2:]
+    grown = lens.focal[:, None, None] / (lens.focal[:, None, None] + depth)
+    expected = place + (flat.projected[..., :2] - place) * grown + (place - lens.principal[:, None]) * (grown - 1)
+    torch.testing.assert_close(deep.projected[..., :2], expected, atol=1e-5, rtol=0)
 
 
 def test_chosen_views_are_decoded_as_among_all(head: HeadModel, sizes: HeadParams) -> None:

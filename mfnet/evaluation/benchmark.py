@@ -39,9 +39,9 @@ def plan(benchmark: Benchmark, lab_views: Sequence[int], three_view: bool = True
     lab = [item for item in items.values() if item.view in set(lab_views)]
     if three_view:
         for item in lab:
-            images = tuple(items[item.subject, item.focal, view].image for view in triple_views(item.view))
-            jobs.append(Job("three_view", item, images))
-    return jobs + [Job("single_view", item, (item.image,)) for item in lab]
+            views = [items[item.subject, item.focal, view] for view in triple_views(item.view)]
+            jobs.append(Job("three_view", item, tuple(view.image for view in views), tuple(view.K for view in views)))
+    return jobs + [Job("single_view", item, (item.image,), (item.K,)) for item in lab]
 
 
 @lru_cache(maxsize=4)

@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from mfnet.config import EvaluateParams
 from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import LabItem, WildItem
 from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
-from mfnet.evaluation.submission import Part, image_cube, submitted
+from mfnet.evaluation.submission import Part, image_cube, perspective_mesh, submitted
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
 from mfnet.parallel import progress
@@ -21,11 +22,15 @@ from mfnet.reconstruct import Reconstructor
 
 
 class Job(NamedTuple):
-    """One prediction to make and score: the scored item's image comes first among the inputs."""
+    """One prediction to make and score: the scored item's image comes first among the inputs.
+
+    intrinsics: K [3, 3] of each image in the lab; none in the wild, where the benchmark has orthographic cameras.
+    """
 
     setting: str
     item: WildItem | LabItem
     images: tuple[Path, ...]
+    intrinsics: tuple[np.ndarray, ...] = ()
 
 
 class Method(Protocol):
@@ -57,43 +62,49 @@ class Photographs:
 
 
 class ParametricMethod:
-    """MFNet, or the landmark fit, over jobs in batches of equally many views."""
+    """MFNet, refined or not, or the landmark fit, over jobs in batches of equally many views."""
 
-    def __init__(
-        self, reconstructor: Reconstructor, photographs: Photographs, batch: int, submit: str = "head"
-    ) -> None:
-        self._part = Part.of(reconstructor.head, submit)
+    def __init__(self, reconstructor: Reconstructor, photographs: Photographs, params: EvaluateParams) -> None:
+        self._part = Part.of(reconstructor.head, params.submit)
         self.faces = self._part.faces
-        self._reconstructor, self._photographs, self._batch = reconstructor, photographs, batch
+        self._reconstructor, self._photographs, self._params = reconstructor, photographs, params
 
     def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
         """See Method; a side view without a face is left out of its triple."""
         predicted: dict[int, np.ndarray] = {}
         inputs = [self._inputs(job) for job in jobs]
-        for count in sorted({len(paths) for paths in inputs if paths}):
-            group = [index for index, paths in enumerate(inputs) if len(paths) == count]
-            for start in progress(range(0, len(group), self._batch), f"predict, {count} view(s)"):
-                chosen = group[start : start + self._batch]
-                predicted |= dict(zip(chosen, self._predict([inputs[k] for k in chosen]), strict=True))
-        cubes = [predicted.get(index) for index in range(len(jobs))]
-        return [None if cube is None else submitted(job.item, cube) for job, cube in zip(jobs, cubes, strict=True)]
+        kinds = [(job.setting == "wild", len(views)) for job, views in zip(jobs, inputs, strict=True)]
+        for kind in sorted({kind for kind in kinds if kind[1]}):
+            group = [index for index in range(len(jobs)) if kinds[index] == kind]
+            for start in progress(range(0, len(group), self._params.batch), f"predict, {kind[1]} view(s)"):
+                chosen = group[start : start + self._params.batch]
+                made = self._predict([jobs[k].item for k in chosen], [inputs[k] for k in chosen])
+                predicted |= dict(zip(chosen, made, strict=True))
+        return [predicted.get(index) for index in range(len(jobs))]
 
-    def _inputs(self, job: Job) -> list[Path]:
-        found = [path for path in job.images if self._photographs(path) is not None]
-        return found if found[:1] == [job.images[0]] else []
+    def _inputs(self, job: Job) -> list[tuple[Path, np.ndarray | None]]:
+        views = zip(job.images, job.intrinsics or [None] * len(job.images), strict=True)
+        found = [(path, K) for path, K in views if self._photographs(path) is not None]
+        return found if found and found[0][0] == job.images[0] else []
 
-    def _predict(self, inputs: list[list[Path]]) -> list[np.ndarray]:
+    def _predict(
+        self, items: list[WildItem | LabItem], inputs: list[list[tuple[Path, np.ndarray | None]]]
+    ) -> list[np.ndarray]:
         people = []
-        for paths in inputs:
-            seen = [self._photographs(path) for path in paths]
-            people.append([self._reconstructor.square(*photograph) for photograph in seen if photograph is not None])
-        parameters = self._reconstructor.predict(people)
+        for views in inputs:
+            seen = [(self._photographs(path), K) for path, K in views]
+            people.append([self._reconstructor.square(*found, K) for found, K in seen if found is not None])
+        parameters, lens = self._reconstructor.predict(people)
         n_views = parameters.rotation.shape[1]
         scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
         with torch.no_grad():
-            projected = decode(self._reconstructor.flame, parameters, scored).projected.cpu().numpy()
-        kept = projected[:, self._part.vertices]
-        return [image_cube(vertices, views[0].crop) for vertices, views in zip(kept, people, strict=True)]
+            decoded = decode(self._reconstructor.flame, parameters, scored, lens)
+        projected = decoded.projected[:, self._part.vertices]
+        if lens is None:
+            cubes = [image_cube(one.cpu().numpy(), views[0].crop) for one, views in zip(projected, people, strict=True)]
+            return [submitted(item, cube) for item, cube in zip(items, cubes, strict=True)]
+        metres = lens.of(scored).unproject(projected, decoded.camera[:, :1]).cpu().numpy()
+        return [perspective_mesh(one, self._params.lab_distance) for one in metres]
 
 
 class MeanHeadMethod:

@@ -1,12 +1,12 @@
-"""Reconstructions as meshes in the benchmark's frames, by the benchmark's rules for orthographic methods."""
+"""Reconstructions as meshes in the benchmark's frames, by the rules of the benchmark's loaders."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mfnet.data.facescape import IMAGE_SIZE, LAB_FOCALS, LabItem, WildItem
+from mfnet.data.facescape import IMAGE_SIZE, LAB_FOCALS, PUPIL_DISTANCE_MM, LabItem, WildItem
 from mfnet.head import HeadModel
 from mfnet.render.camera import Crop
 
@@ -70,3 +70,15 @@ def lab_mesh(cube: np.ndarray, focal: int) -> np.ndarray:
     camera = cube * [1, -1, -1]
     camera[:, 2] += LAB_FOCALS[focal] / (IMAGE_SIZE / 2) - camera[:, 2].mean()
     return camera * (_LAB_HEIGHT / np.ptp(camera[:, 1]))
+
+
+def perspective_mesh(metres: np.ndarray, distance: Literal["own", "loader"]) -> np.ndarray:
+    """A prediction for the lab set of a method that knows the focal length.
+
+    Args:
+        metres: [V, 3] in the frame of the photograph's camera, OpenCV's axes.
+        distance: "own" leaves it there, as the scans themselves are; "loader" scales it about the camera to be 3 units
+            high, as FaceScape's loaders do, whose methods do not know a size.
+    """
+    camera = np.asarray(metres, np.float64) * (1000 / PUPIL_DISTANCE_MM)
+    return camera if distance == "own" else camera * (_LAB_HEIGHT / np.ptp(camera[:, 1]))

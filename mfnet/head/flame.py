@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -117,6 +118,23 @@ class Flame(nn.Module):
             "contour_corners": renumbered[contour],
         }.items():
             self.register_buffer(name, torch.tensor(np.asarray(array), dtype=torch.int64), persistent=False)
+
+    def only(self, vertices: Tensor) -> tuple[Flame, Tensor]:
+        """A decoder of some vertices, [N] int64, and of those that the landmarks need.
+
+        Returns:
+            The decoder, and where in its output each vertex is, [V] int64, -1 for those that it leaves out.
+        """
+        kept = torch.cat([vertices, self.static_corners.flatten(), self.contour_corners.flatten()]).unique()
+        place = torch.full((len(self.template),), -1, device=kept.device).index_copy(
+            0, kept, torch.arange(len(kept), device=kept.device)
+        )
+        columns = (3 * kept[:, None] + torch.arange(3, device=kept.device)).flatten()
+        part = copy.deepcopy(self)
+        part.template, part.weights = self.template[kept], self.weights[kept]
+        part.directions, part.pose_directions = self.directions[:, columns], self.pose_directions[:, columns]
+        part.static_corners, part.contour_corners = place[self.static_corners], place[self.contour_corners]
+        return part, place
 
     def forward(self, shape: Tensor, expression: Tensor, pose: Tensor) -> FlameOutput:
         """Decode a batch.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,46 @@ def pinhole_project(points: Tensor, intrinsics: Tensor, extrinsics: Tensor, imag
     return torch.cat([pixel_to_ndc(pixels, image_size), camera_points[..., 2:]], -1)
 
 
+class Lens(NamedTuple):
+    """Pinholes of B crops, in each crop's [-1, 1]: focal [B] lengths and principal [B, 2] points."""
+
+    focal: Tensor
+    principal: Tensor
+
+    def of(self, views: Tensor) -> Lens:
+        """The pinholes of some of the crops, [M] int64."""
+        return Lens(self.focal[views], self.principal[views])
+
+    def project(self, points: Tensor, anchor: Tensor, scale: Tensor, place: Tensor) -> Tensor:
+        """See points as scaled orthography would in the depth of an anchor, and in perspective before and behind it.
+
+        Args:
+            points: [B, N, 3] FLAME's axes, any unit.
+            anchor: [B, 3] in the same axes; its distance from the camera is focal / scale.
+            scale: [B, 1] of the image at the anchor, per unit of the points.
+            place: [B, 2] where the anchor is seen.
+
+        Returns:
+            [B, N, 3] x right, y down in [-1, 1] over the crop, z away from the camera in the same scale, 0 at the
+            anchor. Points behind the camera are not expected.
+        """
+        distance = self.focal[:, None] / scale
+        offset = torch.cat([(place - self.principal) / scale, distance], 1)
+        seen = (points - anchor[:, None]) * points.new_tensor(_FLIP) + offset[:, None]
+        screen = seen[..., :2] / seen[..., 2:] * self.focal[:, None, None] + self.principal[:, None]
+        return torch.cat([screen, (seen[..., 2:] - distance[:, None]) * scale[:, None]], -1)
+
+    def unproject(self, projected: Tensor, scale: Tensor) -> Tensor:
+        """Back from what `project` gave, [B, N, 3], to the camera's frame in the unit of the points, OpenCV's axes."""
+        depth = (projected[..., 2:] + self.focal[:, None, None]) / scale[:, None]
+        offset = (projected[..., :2] - self.principal[:, None]) / self.focal[:, None, None]
+        return torch.cat([offset * depth, depth], -1)
+
+    def toward(self, projected: Tensor, scale: Tensor) -> Tensor:
+        """Unit directions [B, N, 3] to the camera, FLAME's axes, from what `project` gave."""
+        return torch.nn.functional.normalize(-self.unproject(projected, scale), dim=-1) * projected.new_tensor(_FLIP)
+
+
 def toward_pinhole(points: Tensor, extrinsics: Tensor) -> Tensor:
     """Unit directions [B, N, 3] from points [B, N, 3] to the camera that extrinsics [B, 3, 4] place; world axes."""
     centre = -(extrinsics[:, None, :, 3] @ extrinsics[:, :, :3])
@@ -73,6 +114,11 @@ class Crop(NamedTuple):
     def to_square(self, pixels: Tensor) -> Tensor:
         """Photograph's pixels [..., 2] to [-1, 1] over the square."""
         return (pixels - pixels.new_tensor([self.centre_x, self.centre_y])) * (2 / self.side)
+
+    def lens(self, intrinsics: np.ndarray) -> Lens:
+        """The photograph's pinhole K [3, 3], in pixels, over the square; a batch of one."""
+        principal = torch.tensor(intrinsics[:2, 2] - [self.centre_x, self.centre_y]) * (2 / self.side)
+        return Lens(torch.tensor([intrinsics[0, 0] * 2 / self.side]).float(), principal[None].float())
 
     def to_photograph(self, square: Tensor) -> Tensor:
         """[-1, 1] over the square [..., 2] to the photograph's pixels."""

@@ -86,17 +86,22 @@ def _differentiable_fragments(vertices: Tensor, faces: Tensor, pix_to_face: Tens
     corners = vertices.reshape(-1, 3).index_select(0, corner_index.flatten()).view(-1, 3, 3)
     point = pixel_centres((height, width), vertices).view(-1, 2)[covered % (height * width)]
 
-    # In double precision, as the search: a sliver's area would vanish in single.
-    a, b, c = corners[..., :2].double().unbind(1)
-    point = point.double()
-    area = _cross(b - a, c - a)
-    bary = torch.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
-    bary = (bary / area[:, None]).to(vertices.dtype)
+    bary = screen_barycentric(corners[..., :2], point)
     depth = (bary * corners[..., 2]).sum(1)
 
     full_bary = vertices.new_zeros(batch * height * width, 3).index_copy(0, covered, bary)
     full_depth = vertices.new_full((batch * height * width,), -1.0).index_copy(0, covered, depth)
     return Fragments(pix_to_face, full_bary.view(batch, height, width, 3), full_depth.view(batch, height, width))
+
+
+def screen_barycentric(corners: Tensor, points: Tensor) -> Tensor:
+    """Barycentric coordinates [N, 3] of points [N, 2] in triangles [N, 3, 2] on the screen; outside one is negative."""
+    # In double precision, as the search: a sliver's area would vanish in single.
+    a, b, c = corners.double().unbind(1)
+    point = points.double()
+    area = _cross(b - a, c - a)
+    bary = torch.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
+    return (bary / area[:, None]).to(corners.dtype)
 
 
 def _cross(first: Tensor, second: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mfnet.config import FitParams, HeadParams, SynthesizeParams
+from mfnet.config import FitParams, HeadParams, SynthesizeParams, load_params
 from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
@@ -18,12 +18,13 @@ from mfnet.evaluation import benchmark
 from mfnet.evaluation.benchmark import heat_mesh, plan, run, summarise, triple_views
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
-from mfnet.evaluation.methods import Job, MeanHeadMethod, Photographs
+from mfnet.evaluation.methods import Job, MeanHeadMethod, ParametricMethod, Photographs
 from mfnet.evaluation.oracle import OracleMethod
-from mfnet.evaluation.submission import Part, image_cube, lab_mesh, wild_mesh
+from mfnet.evaluation.submission import Part, image_cube, lab_mesh, perspective_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
 from mfnet.network import decode, mean_parameters
+from mfnet.reconstruct import Reconstructor
 from mfnet.render.camera import Crop
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 
@@ -222,6 +223,27 @@ def test_submission_frames() -> None:
     assert np.ptp(lab[:, 1]) == pytest.approx(3)
     assert (lab[:, 2] > 0).all()
     assert lab[0, 1] / lab[0, 2] < 0
+
+
+def test_a_prediction_before_a_pinhole_stays_where_it_is_or_is_scaled_about_the_camera() -> None:
+    metres = np.array([[0.0, -0.15, 0.5], [0.05, 0.15, 0.6]])
+    own = perspective_mesh(metres, "own")
+    np.testing.assert_allclose(own * PUPIL_DISTANCE_MM, metres * 1000)
+    by_rule = perspective_mesh(metres, "loader")
+    assert np.ptp(by_rule[:, 1]) == pytest.approx(3)
+    np.testing.assert_allclose(by_rule[:, :2] / by_rule[:, 2:], own[:, :2] / own[:, 2:])
+
+
+def test_known_focal_lengths_take_a_landmark_fit_nearer(root: Path, head: HeadModel) -> None:
+    """At the shortest focal length, from three views: the fit before pinholes comes as near as the head model can."""
+    params = load_params("params.yaml").model_copy(update={"head": HeadParams(path=root.parent / "head.npz")})
+    photographs = Photographs(root, Sidecar(root))
+    jobs = [job for job in plan(Benchmark(root), [0, 1]) if job.setting == "three_view" and job.item.focal == 2]  # type: ignore[union-attr]
+    flat = [job._replace(intrinsics=()) for job in jobs]
+    method = ParametricMethod(Reconstructor.fitting(head, params), photographs, params.evaluate)
+    deep_error, flat_error = (run(method, some, 1)[0]["cd_mm"] for some in (jobs, flat))
+    assert (deep_error < 2).all()
+    assert (deep_error < 0.5 * flat_error).all()
 
 
 @pytest.mark.parametrize("name", ["head", "face"])

@@ -164,3 +164,16 @@ def test_rotation_matches_scipy_and_is_smooth_at_zero() -> None:
     np.testing.assert_allclose(rotation_from_axis_angle(vectors).numpy(), expected, atol=1e-12)
     zero = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(rotation_from_axis_angle, (zero,))
+
+
+def test_some_vertices_alone_are_decoded_as_among_all(head: HeadModel) -> None:
+    flame = Flame(head)
+    inputs = torch.randn(2, 100), torch.randn(2, 50), 0.3 * torch.randn(2, 15)
+    chosen = torch.tensor([7, 4000, 7, 12])
+    part, place = flame.only(chosen)
+    every, some = flame(*inputs), part(*inputs)
+    torch.testing.assert_close(some.vertices[:, place[chosen]], every.vertices[:, chosen])
+    torch.testing.assert_close(some.landmarks, every.landmarks)
+    torch.testing.assert_close(some.joints, every.joints)
+    left_out = place < 0
+    assert left_out.sum() == len(head.template) - some.vertices.shape[1]

@@ -62,19 +62,26 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     photographs = [str(next((root / camera).glob("*.png"))) for camera in ("05_1", "13_0", "04_1")]
     given = ["--landmarks", "data/raw/multipie/landmarks.parquet"]
     shapes = []
-    for name, extra in (("network", []), ("fit", ["--fit"])):
+    kinds = {"network": [], "fit": ["--fit"], "refined": ["--refine", "--focal", "1500"]}
+    for name, extra in kinds.items():
         cli.main(["reconstruct", *photographs, *given, *extra, "--out", str(tmp_path / name)])
         for file in ("mesh.obj", "mesh.glb", "texture.png", "confidence.png", "overlay.png", "parameters.json"):
             assert (tmp_path / name / file).stat().st_size > 100
         shapes.append(json.loads((tmp_path / name / "parameters.json").read_text())["shape"])
     # Four steps of training leave the network at the mean head; the fit has found a person.
-    network, fit = (sum(value**2 for value in shape) for shape in shapes)
-    assert network < 1 < fit
+    network, fit, refined = (sum(value**2 for value in shape) for shape in shapes)
+    assert network < 1 < min(fit, refined)
+    # Multi-PIE's generated cameras stand 1.4 metres from the head, within a few per cent.
+    for camera in json.loads((tmp_path / "refined" / "parameters.json").read_text())["cameras"]:
+        assert camera["focal"] * 2 / (camera["crop"][2] * camera["camera"][0]) == pytest.approx(1.4, rel=0.15)
     cli.main(["evaluate", "--out", str(tmp_path / "scores.csv")])
     assert "three_view" in capsys.readouterr().out
     assert set(pd.read_csv(tmp_path / "scores.csv")["setting"]) == {"wild", "three_view", "single_view"}
     cli.main(["doctor"])
     assert "head.path: data/raw/head.npz found" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["reconstruct", *photographs, "--focal", "1500"])
+    assert str(stopped.value).startswith("error: reconstruct: --focal 1500; expected")
     with pytest.raises(SystemExit) as stopped:
         cli.main(["reconstruct", "nothing.png"])
     assert str(stopped.value).startswith("error: reconstruct: nothing.png is not a readable image")

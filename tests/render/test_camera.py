@@ -2,7 +2,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfnet.render.camera import Crop, ndc_to_pixel, orthographic_project, pinhole_project, pixel_to_ndc, toward_pinhole
+from mfnet.render.camera import (
+    Crop,
+    Lens,
+    ndc_to_pixel,
+    orthographic_project,
+    pinhole_project,
+    pixel_to_ndc,
+    toward_pinhole,
+)
 
 
 def test_orthographic_projection_flips_y_and_z_after_shifting() -> None:
@@ -41,10 +49,49 @@ def test_what_is_behind_a_pinhole_is_nowhere_in_its_picture_and_stops_no_gradien
     assert torch.isfinite(points.grad).all()
 
 
+def test_a_lens_sees_what_the_photographs_pinhole_sees() -> None:
+    """A head half a metre before a camera: through K, then cropped, and through the crop's lens."""
+    draw = torch.Generator().manual_seed(0)
+    points = 0.1 * torch.randn(1, 20, 3, generator=draw, dtype=torch.float64)
+    K = torch.tensor([[[400.0, 0, 120], [0, 400, 130], [0, 0, 1]]], dtype=torch.float64)
+    place = torch.tensor([0.03, -0.02, 0.5], dtype=torch.float64)
+    Rt = torch.cat([torch.diag(torch.tensor([1.0, -1, -1])).double(), place[:, None]], 1)[None]
+    crop = Crop(140.0, 110.0, 180.0)
+    through_k = pinhole_project(points, K, Rt, (256, 256))
+    expected = crop.to_square(ndc_to_pixel(through_k[..., :2], (256, 256)))
+
+    lens = Lens(*(part.double() for part in crop.lens(K[0].numpy())))
+    origin = torch.zeros(1, 3, dtype=torch.float64)
+    scale = lens.focal[:, None] / place[2]
+    seen_at = crop.to_square(ndc_to_pixel(pinhole_project(origin[None], K, Rt, (256, 256))[0, :, :2], (256, 256)))
+    projected = lens.project(points, origin, scale, seen_at)
+    torch.testing.assert_close(projected[..., :2], expected, atol=1e-6, rtol=0)
+    camera = lens.unproject(projected, scale)
+    torch.testing.assert_close(camera, points @ Rt[:, :, :3].mT + place, atol=1e-6, rtol=0)
+    torch.testing.assert_close(lens.toward(projected, scale), toward_pinhole(points, Rt), atol=1e-6, rtol=0)
+
+
+def test_a_long_lens_is_scaled_orthography() -> None:
+    points = torch.randn(2, 7, 3, dtype=torch.float64)
+    camera = torch.tensor([[9.0, 0.01, -0.02], [11, 0, 0.03]], dtype=torch.float64)
+    anchor = points.mean(1)
+    place = camera[:, :1] * (anchor[:, :2] + camera[:, 1:]) * torch.tensor([1.0, -1])
+    far = Lens(torch.full((2,), 1e7, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64))
+    expected = orthographic_project(points, camera)
+    expected[..., 2] -= -camera[:, :1] * anchor[:, 2:]
+    torch.testing.assert_close(far.project(points, anchor, camera[:, :1], place), expected, atol=1e-4, rtol=0)
+
+
 def test_gradients_agree_with_finite_differences() -> None:
     points = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
     camera = torch.tensor([[2.0, 0.1, -0.2], [0.5, 0, 3]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(orthographic_project, (points, camera))
+    lens = Lens(torch.tensor([5.0, 3.0]).double(), torch.zeros(2, 2).double())
+    place = torch.tensor([[0.1, 0.2], [0.0, -0.1]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda p, a, s, q: lens.project(p, a[:, 0], s[:, :1].exp(), q),
+        (0.1 * points.detach().requires_grad_(), points, camera, place),
+    )
     intrinsics = torch.tensor([[[100.0, 0, 32], [0, 90, 24], [0, 0, 1]]], dtype=torch.float64, requires_grad=True)
     extrinsics = torch.cat([torch.eye(3), torch.tensor([[0.1], [0.2], [9.0]])], 1).double()[None].requires_grad_()
     assert torch.autograd.gradcheck(

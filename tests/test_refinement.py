@@ -1,0 +1,127 @@
+"""Refinement on photographs whose geometry is known: the renderer's own."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from mfnet.config import FitParams, HeadParams
+from mfnet.data.batches import TripletBatch
+from mfnet.flow import FlowEstimator, load_flow_estimator
+from mfnet.head import Flame, HeadModel
+from mfnet.landmark_fit import LandmarkFit
+from mfnet.multiview import ViewPairs, correspondences
+from mfnet.network import Parameters, decode, mean_parameters
+from mfnet.refinement import Matches, Refinement, _matches
+from mfnet.render import Renderer
+from mfnet.render.camera import Lens
+
+SIZE = 128
+PARAMS = HeadParams(path=Path("head.npz"), n_albedo=1)
+
+
+class Sitting(NamedTuple):
+    """Two people from three views before pinholes: who they are and what is seen of them."""
+
+    true: Parameters
+    pixels: torch.Tensor
+    landmarks: torch.Tensor
+    lens: Lens
+
+
+@pytest.fixture(scope="module")
+def sitting(head: HeadModel) -> Sitting:
+    draw = torch.Generator().manual_seed(5)
+    start = mean_parameters(2, 3, PARAMS)
+    true = start._replace(
+        shape=torch.randn(2, 100, generator=draw).clamp(-2, 2),
+        rotation=0.05 * torch.randn(2, 3, 3, generator=draw) + torch.tensor([[0.0, y, 0] for y in (0, -0.45, 0.45)]),
+        camera=0.03 * torch.randn(2, 3, 3, generator=draw),
+    )
+    lens = Lens(torch.tensor([6.0, 6, 6, 4, 4, 4]), 0.1 * torch.randn(6, 2, generator=draw))
+    renderer = Renderer(head, SIZE, 256, n_albedo=40)
+    decoded = decode(Flame(head), true, lens=lens)
+    seen = renderer.view(decoded.vertices, decoded.projected, lens.toward(decoded.projected, decoded.camera[:, :1]))
+    skin = renderer.albedo(torch.randn(2, 40, generator=draw).clamp(-2, 2)).repeat_interleave(3, 0)
+    # Freckles, by which flow finds its way: the albedo's directions have none.
+    freckles = interpolate(torch.randn(2, 1, 64, 64, generator=draw), size=(256, 256), mode="bicubic")
+    skin = skin * (1 + 0.2 * freckles.repeat_interleave(3, 0))
+    pixels = renderer.render(skin, seen).clamp(0, 1).unflatten(0, (2, 3))
+    return Sitting(true, pixels, decoded.landmarks[..., :2].view(2, 3, 68, 2), lens)
+
+
+class Still(FlowEstimator):
+    """Nothing has moved."""
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return first.new_zeros(len(first), 2, *first.shape[-2:])
+
+
+def all_pairs() -> ViewPairs:
+    return ViewPairs(
+        *torch.tensor([(p, k, a, b) for p in range(2) for k, (a, b) in enumerate([(0, 1), (2, 0)])]).unbind(1)
+    )
+
+
+def matches_of_the_truth(head: HeadModel, sitting: Sitting) -> Matches:
+    ones = torch.ones(2, 2, 1, SIZE, SIZE)
+    batch = TripletBatch(sitting.pixels, sitting.landmarks, ones, ones, None)
+    renderer = Renderer(head, SIZE, SIZE, n_albedo=1)
+    found = correspondences(Flame(head), renderer, Still(), sitting.true, batch, all_pairs(), sitting.lens)
+    return _matches(found, all_pairs(), 3, renderer.faces)
+
+
+def test_where_nothing_moved_the_true_head_carries_skin_to_where_it_is(head: HeadModel, sitting: Sitting) -> None:
+    matches = matches_of_the_truth(head, sitting)
+    assert len(matches.source) > 300
+    carried = matches.carried_over(decode(Flame(head), sitting.true, lens=sitting.lens).projected)
+    missed = (carried - matches.target).norm(dim=1) * SIZE / 2
+    assert missed.median() < 0.1
+    # The triangle is that of the pixel's centre, a neighbour of the one at the place itself.
+    assert missed.quantile(0.95) < 1
+
+
+def test_a_turned_head_carries_skin_elsewhere_and_its_gradient_turns_it_back(head: HeadModel, sitting: Sitting) -> None:
+    matches = matches_of_the_truth(head, sitting)
+    offset = torch.zeros_like(sitting.true.rotation)
+    offset[:, 0, 1] = 0.05
+    rotation = (sitting.true.rotation + offset).requires_grad_()
+    projected = decode(Flame(head), sitting.true._replace(rotation=rotation), lens=sitting.lens).projected
+    (matches.carried_over(projected) - matches.target).square().sum().backward()
+    assert rotation.grad is not None
+    assert (rotation.grad[:, 0, 1] > 0).all()
+
+
+def test_flow_takes_refinement_nearer_than_landmarks_that_are_off(head: HeadModel, sitting: Sitting) -> None:
+    """Landmarks two pixels off: with the flow between the photographs the face comes out better."""
+    noise = 0.03
+    fit = FitParams(noise=noise)
+    off = sitting.landmarks + noise * torch.randn(sitting.landmarks.shape, generator=torch.Generator().manual_seed(1))
+    start = LandmarkFit(head, PARAMS, fit)(off, sitting.lens)
+    refine = Refinement(head, PARAMS, fit, SIZE, load_flow_estimator("dis"))
+    refined = refine(start, sitting.pixels, off, sitting.lens)
+
+    flame, face = Flame(head), head.regions["face"]
+
+    def error(parameters: Parameters) -> torch.Tensor:
+        """Of the face in the camera's frame, metres, but for its place along the view."""
+        camera = []
+        for found in (parameters, sitting.true):
+            decoded = decode(flame, found, lens=sitting.lens)
+            points = sitting.lens.unproject(decoded.projected, decoded.camera[:, :1])[:, face]
+            camera.append(points - points.mean(1, keepdim=True))
+        return (camera[0] - camera[1]).norm(dim=-1).view(2, -1).mean(1)
+
+    assert error(refined).mean() < 0.85 * error(start).mean()
+    torch.testing.assert_close(refined.albedo, start.albedo)
+
+
+def test_one_photograph_has_its_landmarks_alone(head: HeadModel, sitting: Sitting) -> None:
+    refine = Refinement(head, PARAMS, FitParams(iterations=5), SIZE, load_flow_estimator("dis"))
+    one = mean_parameters(2, 1, PARAMS)
+    found = refine(one, sitting.pixels[:, :1], sitting.landmarks[:, :1])
+    expected = LandmarkFit(head, PARAMS, FitParams(iterations=5)).refine(one, sitting.landmarks[:, :1])
+    for name in ("shape", "rotation", "camera"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
