@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -174,12 +175,15 @@ def _solve_one(start: Parameters, person: int, residuals: Residuals, iterations:
         return residuals(unflattened(values))
 
     derivatives = torch.func.jacfwd(missed)
-    found = least_squares(
-        lambda values: missed(torch.from_numpy(values)).numpy(),
-        torch.cat([part.flatten() for part in parts]).numpy(),
-        jac=lambda values: derivatives(torch.from_numpy(values)).numpy(),
-        method="lm",
-        ftol=_ENOUGH,
-        max_nfev=iterations,
-    )
+    with warnings.catch_warnings():
+        # Of torch's own making, at the first forward derivative.
+        warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", FutureWarning)
+        found = least_squares(
+            lambda values: missed(torch.from_numpy(values)).numpy(),
+            torch.cat([part.flatten() for part in parts]).numpy(),
+            jac=lambda values: derivatives(torch.from_numpy(values)).numpy(),
+            method="lm",
+            ftol=_ENOUGH,
+            max_nfev=iterations,
+        )
     return unflattened(torch.from_numpy(found.x))

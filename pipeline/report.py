@@ -10,7 +10,7 @@ from mfnet.config import load_params
 from mfnet.evaluation import figures
 from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
 from mfnet.evaluation.heat import read_heat_mesh
-from mfnet.evaluation.page import build_page
+from mfnet.evaluation.page import Section, attribution_section, build_page, differences_section
 from mfnet.evaluation.tables import (
     BASELINES,
     REFINED,
@@ -46,13 +46,20 @@ def stage() -> None:
         tables = build_tables(metrics, variants)
         per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in metrics}
         differences = difference_table(per_image, variants[0])
+        held_back = pd.read_csv(REPORTS / "attribution.csv")
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
             differences.to_csv(folder / "differences.csv", index=False)
+            held_back.to_csv(folder / "attribution.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
             _draw(folder, variants, per_image)
         with whole_file(REPORTS / "index.html") as path:
-            path.write_text(_page(tables, differences, per_image, variants[0], merged))
+            sections = [
+                differences_section(differences, variants[0]),
+                attribution_section(held_back, variants[0]),
+                Section(f"Where {variants[0]} is worst", worst_images(per_image[variants[0]]), ""),
+            ]
+            path.write_text(_page(tables, sections, variants[0], merged))
         with whole_file(REPORTS / "metrics.json") as path:
             path.write_text(json.dumps(merged, indent=1) + "\n")
         log_metrics(merged)
@@ -96,13 +103,10 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     (folder / "training.png").write_bytes(last.read_bytes())
 
 
-def _page(
-    tables: list[Table], differences: pd.DataFrame, per_image: dict[str, pd.DataFrame], first: str, merged: dict
-) -> str:
+def _page(tables: list[Table], sections: list[Section], first: str, merged: dict) -> str:
     shown = [(REPORTS / "figures" / name, caption) for name, caption in CAPTIONS.items()]
-    worst = worst_images(per_image[first])
     turning = turntable([read_heat_mesh(path) for path in sorted((REPORTS / "heat" / first).glob("wild_*.ply"))])
-    return build_page(tables, differences, worst, first, shown, turning, _facts(merged, first), NOTES)
+    return build_page(tables, sections, shown, turning, _facts(merged, first), NOTES)
 
 
 def _facts(merged: dict, variant: str) -> dict[str, str]:

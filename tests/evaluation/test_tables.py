@@ -2,7 +2,7 @@ import pandas as pd
 
 from mfnet.config import VARIANTS
 from mfnet.data.facescape import BINS
-from mfnet.evaluation.page import build_page
+from mfnet.evaluation.page import Section, build_page, differences_section
 from mfnet.evaluation.tables import (
     BASELINES,
     FITTED,
@@ -62,8 +62,9 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     for table in tables:
         assert to_markdown(table).count("\n| ") == len(table.rows) + 1
     differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30] of 40, undecided"]})
-    worst = pd.DataFrame({"stem": ["007"], "CD": [9.5]})
-    page = build_page(tables, differences, worst, "full", [], '<p>it\'s "quoted"</p>', {"fact": "1 < 2"}, ["note"])
+    worst = Section("Worst", pd.DataFrame({"stem": ["007"], "CD": [9.5]}), "note")
+    sections = [differences_section(differences, "full"), worst]
+    page = build_page(tables, sections, [], '<p>it\'s "quoted"</p>', {"fact": "1 < 2"}, ["note"])
     assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2 + 2
     assert "<td>007</td><td>9.5</td>" in page
     assert "undecided" in page

@@ -1,0 +1,155 @@
+"""What holds accuracy back: a prediction's shape, expression, rotation and camera, each replaced by its true value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from mfnet.data.facescape import LabItem
+from mfnet.evaluation.benchmark import run
+from mfnet.evaluation.methods import Job, Photographs
+from mfnet.evaluation.oracle import ScanFit, fit_item
+from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
+from mfnet.evaluation.uncertainty import mean_over_people
+from mfnet.head import Flame, rotation_from_axis_angle
+from mfnet.network import TYPICAL_SCALE, Parameters, decode
+from mfnet.parallel import parallel_map
+from mfnet.reconstruct import Reconstructor, Square
+from mfnet.render.camera import Crop, Lens
+
+# In FLAME's axes y and z point the other way than in the camera's.
+_FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+_REPLACED = {
+    "true shape": ("shape",),
+    "true expression": ("expression", "jaw"),
+    "true rotation": ("rotation",),
+    "true camera": ("camera",),
+    "all of them": ("shape", "expression", "jaw", "rotation", "camera"),
+}
+
+
+def attribution(
+    reconstructor: Reconstructor, photographs: Photographs, jobs: Sequence[Job], workers: int | None
+) -> pd.DataFrame:
+    """CD of lab predictions as they are handed in, before the true pinhole, and there with each part replaced.
+
+    The true values are those of the oracle fit: the head model's nearest to the scan. A replaced camera is where the
+    head is and how far away; before the true pinhole a head keeps its own size.
+
+    Args:
+        reconstructor: a network's or a fit's.
+        photographs: of the benchmark.
+        jobs: of the lab; those without a face in every photograph are left out.
+        workers: processes.
+
+    Returns:
+        Rows with `what`, `cd_mm`, and `low` and `high`, its 95 % interval over people.
+    """
+    jobs = [job for job in jobs if all(photographs(path) is not None for path in job.images)]
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        first.setdefault(job.item.mesh, job)
+    work = partial(fit_item, params=reconstructor.params.head)
+    fits = dict(
+        zip(first, parallel_map(work, [job.item for job in first.values()], "oracle fit", workers), strict=True)
+    )
+
+    submissions: dict[str, list[np.ndarray]] = {}
+    flame, head = reconstructor.flame, reconstructor.head
+    for job in jobs:
+        assert isinstance(job.item, LabItem)
+        squares = _squares(reconstructor, photographs, job)
+        predicted = _scored_view(reconstructor.predict([squares]).parameters)
+        lens = squares[0].crop.lens(job.item.K)
+        true = true_parameters(flame, fits[job.item.mesh], job.item, lens)
+        forms = {"before the true pinhole": predicted}
+        for name, parts in _REPLACED.items():
+            forms[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
+        made = {name: perspective_mesh(in_camera(flame, form, lens), "own") for name, form in forms.items()}
+        made = {
+            "as it is": _orthographic(flame, predicted, squares[0].crop, job.item),
+            **made,
+            "all of them, as it is": _orthographic(flame, true, squares[0].crop, job.item),
+        }
+        for name, vertices in made.items():
+            submissions.setdefault(name, []).append(vertices)
+
+    rows = []
+    for name, predictions in submissions.items():
+        table, _ = run(_Made(head.faces, predictions), jobs, workers)
+        interval = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
+        rows.append({"what": name, "cd_mm": interval.mean, "low": interval.low, "high": interval.high})
+    return pd.DataFrame(rows)
+
+
+class _Made:
+    """A method whose predictions have been made already."""
+
+    def __init__(self, faces: np.ndarray, predictions: Sequence[np.ndarray]) -> None:
+        self.faces, self._predictions = faces, predictions
+
+    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+        return list(self._predictions)
+
+
+def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square]:
+    seen = [photographs(path) for path in job.images]
+    return [reconstructor.square(*photograph) for photograph in seen if photograph is not None]
+
+
+def _scored_view(parameters: Parameters) -> Parameters:
+    """Of one person in several views, the first view alone."""
+    first = {name: getattr(parameters, name)[:, :1] for name in ("rotation", "camera", "albedo", "light")}
+    return parameters._replace(**first)
+
+
+def true_parameters(flame: Flame, fit: ScanFit, item: LabItem, lens: Lens) -> Parameters:
+    """The oracle fit as parameters of one view before that item's pinhole; albedo and light are none.
+
+    Args:
+        flame: the decoder.
+        fit: of the item's scan.
+        item: of the lab.
+        lens: of a crop of its photograph.
+    """
+    to_camera = torch.tensor(item.rotation, dtype=torch.float32)
+    root = _FLIP @ to_camera @ rotation_from_axis_angle(fit.rotation)
+    rotation = _axis_angle(root)
+    still = torch.zeros(3)
+    out = flame(fit.shape[None], fit.expression[None], torch.cat([rotation, still, fit.jaw, still, still])[None])
+    # The decoder turns the head about its root joint, the fit about the origin.
+    joint = out.joints[0, 0]
+    anchor = (out.landmarks[0].mean(0) - joint) @ root + joint
+    centre = torch.tensor(item.head_center, dtype=torch.float32) / 1000
+    # A head that the fit has made larger is, at its own size, that much nearer.
+    place = _FLIP @ root @ anchor + (to_camera @ fit.translation + centre) / fit.scale
+    scale = lens.focal / place[2]
+    seen = lens.focal * place[:2] / place[2] + lens.principal[0]
+    camera = torch.cat([(scale / TYPICAL_SCALE).log(), seen])
+    none = torch.zeros(1, 1, 0)
+    return Parameters(
+        fit.shape[None], fit.expression[None], fit.jaw[None], rotation[None, None], camera[None, None], none, none
+    )
+
+
+def _axis_angle(rotation: Tensor) -> Tensor:
+    return torch.from_numpy(Rotation.from_matrix(rotation.numpy().astype(np.float64)).as_rotvec()).float()
+
+
+@torch.no_grad()
+def in_camera(flame: Flame, parameters: Parameters, lens: Lens) -> np.ndarray:
+    """Vertices [V, 3] of one head before a pinhole: metres in the camera's frame, OpenCV's axes."""
+    decoded = decode(flame, parameters, lens=lens)
+    return lens.unproject(decoded.projected, decoded.camera[:, :1])[0].cpu().numpy()
+
+
+@torch.no_grad()
+def _orthographic(flame: Flame, parameters: Parameters, crop: Crop, item: LabItem) -> np.ndarray:
+    return lab_mesh(image_cube(decode(flame, parameters).projected[0].cpu().numpy(), crop), item.focal)

@@ -1,0 +1,62 @@
+"""The true parameters, and what replacing a prediction's by them does to its score."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mfnet.config import HeadParams, SynthesizeParams, load_params
+from mfnet.data.facescape import Benchmark
+from mfnet.data.landmarks import Sidecar
+from mfnet.evaluation.attribution import attribution, in_camera, true_parameters
+from mfnet.evaluation.benchmark import plan
+from mfnet.evaluation.methods import Photographs
+from mfnet.evaluation.oracle import ScanFit
+from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
+from mfnet.reconstruct import Reconstructor
+from mfnet.render.camera import Crop
+from mfnet.synthesis.facescape_tree import synthesize_facescape
+
+
+@pytest.fixture(scope="module")
+def root(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("facescape")
+    head.save(folder / "head.npz")
+    made = SynthesizeParams(
+        multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
+    )
+    synthesize_facescape(folder / "benchmark", head, folder / "head.npz", made, 0, 1)
+    return folder / "benchmark"
+
+
+@pytest.mark.parametrize("position", [0, 20, 32])
+def test_true_parameters_put_the_fitted_head_where_it_lies_at_its_own_size(
+    head: HeadModel, root: Path, position: int
+) -> None:
+    flame, item = Flame(head), Benchmark(root).lab()[position]
+    draw = torch.Generator().manual_seed(position)
+    shape, expression = torch.randn(100, generator=draw), torch.randn(50, generator=draw)
+    jaw, turn = torch.tensor([0.1, 0, 0]), 0.2 * torch.randn(3, generator=draw)
+    moved, still = 0.02 * torch.randn(3, generator=draw), torch.zeros(3)
+    pose = torch.cat([still, still, jaw, still, still])[None]
+    plain = flame(shape[None], expression[None], pose).vertices[0]
+    canonical = 1.1 * plain @ rotation_from_axis_angle(turn).T + moved
+    fit = ScanFit(shape, expression, jaw, turn, 1.1, moved, 1000 * canonical.double().numpy())
+    expected = (fit.vertices @ item.rotation.T + item.head_center) / 1000 / 1.1
+
+    lens = Crop(120.0, 130.0, 170.0).lens(item.K)
+    found = in_camera(flame, true_parameters(flame, fit, item, lens), lens)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_true_parts_lead_to_the_oracle_and_the_loader_away_from_it(head: HeadModel, root: Path) -> None:
+    params = load_params("params.yaml").model_copy(update={"head": HeadParams(path=root.parent / "head.npz")})
+    photographs = Photographs(root, Sidecar(root))
+    jobs = [job for job in plan(Benchmark(root), [9]) if job.setting == "three_view"]
+    found = attribution(Reconstructor.fitting(head, params), photographs, jobs, 1).set_index("what")["cd_mm"]
+    assert found["all of them"] < 1.3
+    assert found["all of them"] == found.min()
+    assert found["all of them, as it is"] > 2 * found["all of them"]
+    # Fitted without perspective: a better shape alone is no better, a better camera is.
+    assert found["true camera"] < found["before the true pinhole"]
