@@ -132,13 +132,14 @@ class TrainParams(Section):
 class FitParams(Section):
     """The fits to landmarks and flow: how far either is off, in crops' [-1, 1], and how many iterations they take.
 
-    Flow, which needs no gradient here, is measured by its own estimator, and anew in each of so many rounds.
+    Flow, which needs no gradient here, is measured by its own estimator, and anew in each of so many rounds; with no
+    round refinement looks at landmarks alone.
     """
 
     noise: Annotated[float, Field(gt=0)] = 0.012
     flow_noise: Annotated[float, Field(gt=0)] = 0.01
     iterations: Count = 20
-    rounds: Count = 2
+    rounds: Annotated[int, Field(ge=0)] = 2
     estimator: str = "dis"
 
 

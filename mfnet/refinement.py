@@ -77,7 +77,7 @@ class Refinement:
             lens: of the unrolled views, where the focal lengths are known.
         """
         parameters = self._by_landmarks.refine(start, landmarks, lens)
-        if pixels.shape[1] == 1:
+        if pixels.shape[1] == 1 or not self._fit.rounds:
             return parameters
         flame, renderer = self._flame.to(pixels.device), self._renderer.to(pixels.device)
         batch, pairs = _every_pair(parameters, pixels, landmarks)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mfnet.data.facescape import LabItem
 from mfnet.evaluation.benchmark import run
-from mfnet.evaluation.methods import Job, Photographs
+from mfnet.evaluation.methods import Given, Job, Photographs
 from mfnet.evaluation.oracle import ScanFit, fit_item
 from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.uncertainty import mean_over_people
@@ -83,20 +83,10 @@ def attribution(
 
     rows = []
     for name, predictions in submissions.items():
-        table, _ = run(_Made(head.faces, predictions), jobs, workers)
+        table, _ = run(Given(head.faces, predictions), jobs, workers)
         interval = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
         rows.append({"what": name, "cd_mm": interval.mean, "low": interval.low, "high": interval.high})
     return pd.DataFrame(rows)
-
-
-class _Made:
-    """A method whose predictions have been made already."""
-
-    def __init__(self, faces: np.ndarray, predictions: Sequence[np.ndarray]) -> None:
-        self.faces, self._predictions = faces, predictions
-
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-        return list(self._predictions)
 
 
 def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square]:
