@@ -7,7 +7,9 @@ import mlflow
 import pandas as pd
 
 from mfnet.config import load_params
+from mfnet.data.facescape import Benchmark
 from mfnet.evaluation import figures
+from mfnet.evaluation.comparison import comparison_sheet
 from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
 from mfnet.evaluation.heat import read_heat_mesh
 from mfnet.evaluation.page import Section, attribution_section, build_page, differences_section
@@ -76,6 +78,7 @@ CAPTIONS = {
     "cd_by_bin.png": "CD per image and pose bin of the wild set.",
     "cd_by_angle.png": "CD over the angle between the face and the camera: images, and means over fifteen degrees.",
     "cumulative.png": "The share of images below a CD.",
+    "comparison.png": "Scored photographs, and per method the shape over them, alone, and its error from there.",
     "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends.",
     "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
     "heads.png": "The head model: the mean and people drawn from it.",
@@ -98,6 +101,8 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     compared = [name for name in (first, REFINED, *BASELINES) if name in per_image]
     figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
     figures.error_by_angle({name: per_image[name] for name in compared}, folder / "cd_by_angle.png")
+    benchmark = Benchmark(load_params().data.facescape)
+    comparison_sheet(benchmark, REPORTS / "heat", compared, folder / "comparison.png")
     figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]
     (folder / "training.png").write_bytes(last.read_bytes())

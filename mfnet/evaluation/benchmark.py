@@ -56,22 +56,22 @@ class Verdict(NamedTuple):
     failure: str
 
 
-def _judge(task: tuple[Job, np.ndarray | None], faces: np.ndarray) -> Verdict:
+def _judge(task: tuple[Job, np.ndarray | None], faces: np.ndarray, strict: bool) -> Verdict:
     job, vertices = task
     if vertices is None:
         return Verdict(Score(math.nan, math.nan, math.nan), "no face found in the photograph")
     item, prediction = job.item, Mesh(vertices, faces)
     if isinstance(item, WildItem):
-        score = score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center)
+        score = score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center, strict)
     else:
-        score = score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center)
+        score = score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center, strict)
     # Section 9 of the protocol: here the official evaluator stops.
     failure = "prediction and scan share no surface, or it leaves the cylinder map" if math.isnan(score.cd_mm) else ""
     return Verdict(score, failure)
 
 
 def run(
-    method: Method, jobs: list[Job], workers: int | None, unfinished: Path | None = None
+    method: Method, jobs: list[Job], workers: int | None, unfinished: Path | None = None, strict: bool = False
 ) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
     """Predict and score every job.
 
@@ -81,6 +81,7 @@ def run(
         workers: processes that score; None is one per core.
         unfinished: a file of scores that an interrupted run has left, and this one would leave. A score counts for
             the same prediction of the same item only.
+        strict: without the benchmark's oddities; see `mfnet.evaluation.facescape`.
 
     Returns:
         One row per job (setting, index, stem, person, bin, focal, view, angle in degrees, the metrics, NaN where an
@@ -89,7 +90,7 @@ def run(
     predictions = method(jobs)
     tasks = list(zip(jobs, predictions, strict=True))
     rows = []
-    for job, verdict in zip(jobs, _verdicts(tasks, method.faces, workers, unfinished), strict=True):
+    for job, verdict in zip(jobs, _verdicts(tasks, method.faces, strict, workers, unfinished), strict=True):
         item = job.item
         lab = isinstance(item, LabItem)
         place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
@@ -101,12 +102,13 @@ def run(
 
 
 def _verdicts(
-    tasks: list[tuple[Job, np.ndarray | None]], faces: np.ndarray, workers: int | None, unfinished: Path | None
-) -> list[Verdict]:
-    judge = partial(_judge, faces=faces)
+    tasks: list[tuple[Job, np.ndarray | None]], faces: np.ndarray, strict: bool, workers: int | None,
+    unfinished: Path | None,
+) -> list[Verdict]:  # fmt: skip
+    judge = partial(_judge, faces=faces, strict=strict)
     if unfinished is None:
         return parallel_map(judge, tasks, "score", workers)
-    digests = [_digest(*task) for task in tasks]
+    digests = [_digest(*task, strict) for task in tasks]
     lines = unfinished.read_text().splitlines() if unfinished.is_file() else []
     known = {digest: Verdict(Score(*score), failure) for digest, score, failure in map(json.loads, lines)}
     left = [task for task, digest in zip(tasks, digests, strict=True) if digest not in known]
@@ -119,10 +121,10 @@ def _verdicts(
     return [known[digest] for digest in digests]
 
 
-def _digest(job: Job, vertices: np.ndarray | None) -> str:
+def _digest(job: Job, vertices: np.ndarray | None, strict: bool) -> str:
     scan = job.item.mesh
     content = b"" if vertices is None else np.ascontiguousarray(vertices).tobytes()
-    named = f"{job.setting} {job.item.stem} {scan} {scan.stat().st_mtime_ns} "
+    named = f"{job.setting} {job.item.stem} {scan} {scan.stat().st_mtime_ns} {strict} "
     return hashlib.blake2b(named.encode() + content, digest_size=12).hexdigest()
 
 

@@ -94,7 +94,7 @@ def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
         f"Lab CD of {method} from three views, mm, with the 95% interval over people. As it is: scaled orthography, "
         "and three pupil distances high as FaceScape's loaders make it. Before the true pinhole: the same parameters "
         "seen in perspective, at the distance that the head's own size gives. From there down one part at a time is "
-        "that of the oracle fit."
+        "that of the oracle fit. Strict: the prediction's depth aligned to the end, not in the benchmark's one step."
     )
     return Section("What holds accuracy back", attribution.round(2), note)
 

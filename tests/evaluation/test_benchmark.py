@@ -16,10 +16,11 @@ from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
 from mfnet.evaluation.benchmark import heat_mesh, plan, run, summarise, triple_views
+from mfnet.evaluation.comparison import in_photograph
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.methods import Job, MeanHeadMethod, ParametricMethod, Photographs
-from mfnet.evaluation.oracle import OracleMethod
+from mfnet.evaluation.oracle import OracleMethod, canonical_scan
 from mfnet.evaluation.submission import Part, image_cube, lab_mesh, perspective_mesh, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
@@ -163,11 +164,11 @@ def test_an_interrupted_scoring_goes_on_and_trusts_only_the_same_predictions(
     unfinished, judged = tmp_path / "scores", []
     judge = benchmark._judge
 
-    def interrupted(task: tuple, faces: np.ndarray) -> benchmark.Verdict:
+    def interrupted(task: tuple, faces: np.ndarray, strict: bool) -> benchmark.Verdict:
         judged.append(task[0].item.stem)
         if len(judged) == 3:
             raise KeyboardInterrupt
-        return judge(task, faces)
+        return judge(task, faces, strict)
 
     monkeypatch.setattr(benchmark, "_judge", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -182,6 +183,17 @@ def test_an_interrupted_scoring_goes_on_and_trusts_only_the_same_predictions(
 
     run(Aside(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25), jobs, 1, unfinished)
     assert judged[5:] == [job.item.stem for job in jobs]
+
+
+def test_aligned_meshes_go_back_to_where_they_are_in_the_photograph(root: Path) -> None:
+    data = Benchmark(root)
+    wild, lab = data.wild()[3], data.lab()[31]
+    vertices, _ = read_obj(wild.mesh)
+    np.testing.assert_allclose(in_photograph(wild, canonical_scan(wild).vertices)[:, :2], vertices[:, :2] * [1, -1])
+    vertices, _ = read_obj(lab.mesh)
+    pixels = (vertices @ lab.Rt[:, :3].T + lab.Rt[:, 3]) @ lab.K.T
+    expected = pixels[:, :2] / pixels[:, 2:] / 128 - 1
+    np.testing.assert_allclose(in_photograph(lab, canonical_scan(lab).vertices)[:, :2], expected, atol=1e-9)
 
 
 def test_the_oracle_fit_lies_on_the_scans_in_every_view(root: Path) -> None:

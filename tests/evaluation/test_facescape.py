@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mfnet.data.facescape import PUPIL_DISTANCE_MM
 from mfnet.evaluation.closest import distances_to_grid
 from mfnet.evaluation.facescape import (
     Canonical,
@@ -42,6 +43,34 @@ def test_tubes_of_different_radius_are_their_difference_apart() -> None:
     assert score.cd_mm == pytest.approx(3.0, abs=0.02)
     assert score.mne_rad == pytest.approx(0, abs=0.01)
     assert score.completeness == 1.0
+
+
+def test_strict_normal_error_is_the_angle_and_knows_equal_normals() -> None:
+    """A tube, and one that widens by 20 mm over its 200."""
+    straight = tube(80)
+    n = len(straight.vertices) // 2
+    wider = straight.vertices.copy()
+    wider[n:, [0, 2]] *= 1.25
+    canonical = Canonical(straight, Mesh(wider, straight.faces), 0.0)
+    assert score_canonical(canonical, strict=True).mne_rad == pytest.approx(np.arctan(0.1), abs=1e-3)
+    assert score_canonical(canonical).mne_rad != pytest.approx(np.arctan(0.1), abs=1e-2)
+    same = Canonical(straight, Mesh(straight.vertices + [0, 0.1, 0], straight.faces), 0.0)
+    assert score_canonical(same, strict=True).mne_rad == pytest.approx(0, abs=1e-6)
+
+
+def test_strict_lab_score_does_not_depend_on_the_predictions_size() -> None:
+    """A face's front half a metre away, and itself scaled about the camera."""
+    front = tube(80, 60)
+    unit = PUPIL_DISTANCE_MM
+    Rt = np.column_stack([np.diag([1.0, -1, -1]), [0, 0, 500 / unit]])
+    K = np.array([[400.0, 0, 128], [0, 400, 128], [0, 0, 1]])
+    given = {"K": K, "Rt": Rt, "rotation": np.diag([1.0, -1, -1]), "head_center": np.array([0, 0, 500.0])}
+    world = Mesh(front.vertices / unit, front.faces)
+    camera = world.vertices @ Rt[:, :3].T + Rt[:, 3]
+    for size in (0.6, 1.0, 1.3):
+        prediction = Mesh(camera * size, front.faces)
+        assert score_lab(world, prediction, **given, strict=True).cd_mm < 0.02
+    assert score_lab(world, Mesh(camera * 0.6, front.faces), **given).cd_mm > 1
 
 
 def test_completeness_is_the_covered_share_of_the_truth() -> None:

@@ -27,7 +27,7 @@ def test_reports_are_made(clone: Clone) -> None:
     held_back = pd.read_csv(clone.folder / "reports/tables/attribution.csv").set_index("what")["cd_mm"]
     assert held_back["all of them"] < min(held_back["as it is"], held_back["all of them, as it is"])
     page = (clone.folder / "reports/index.html").read_text()
-    assert page.count("<img src='data:image/png;base64") == 9
+    assert page.count("<img src='data:image/png;base64") == 10
     assert "What holds accuracy back" in page
     assert "src='http" not in page
     assert "Three.js Authors" in page
