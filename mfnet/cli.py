@@ -88,7 +88,7 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
     else:
         reconstructor = Reconstructor.load(chosen.model)
     if chosen.refine:
-        reconstructor = reconstructor.refined(reconstructor.params.fit)
+        reconstructor = reconstructor.refined(load_params().fit)
     reconstructor(chosen.photographs, landmarks, chosen.focal).save(chosen.out)
     print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, confidence.png, overlay.png, parameters.json")
 

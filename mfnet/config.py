@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -140,7 +140,7 @@ class FitParams(Section):
     flow_noise: Annotated[float, Field(gt=0)] = 0.01
     iterations: Count = 20
     rounds: Annotated[int, Field(ge=0)] = 2
-    estimator: str = "dis"
+    estimator: Literal["dis", "packaged", "classical"] = "dis"
 
 
 class EvaluateParams(Section):
@@ -192,6 +192,15 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    return parse_params(content, path)
+
+
+def parse_params(content: Any, path: Path) -> Params:
+    """Check what a file holds.
+
+    Raises:
+        UserError: naming the file and the first key that is wrong.
+    """
     try:
         return Params.model_validate(content)
     except ValidationError as error:

@@ -43,7 +43,8 @@ class Decoded(NamedTuple):
     """Heads in front of their cameras, views unrolled into the batch (B * N).
 
     vertices [B*N, V, 3] metres in FLAME's axes, projected [B*N, V, 3] and landmarks [B*N, 68, 3] in the crop's
-    [-1, 1] with depth, camera [B*N, 3] (s, tx, ty) of `orthographic_project`.
+    [-1, 1] with depth, camera [B*N, 3] (s, tx, ty) of `orthographic_project`; before a lens the two agree at the depth
+    of the landmarks' mean.
     """
 
     vertices: Tensor

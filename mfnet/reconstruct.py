@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfnet.config import FitParams, Params
+from mfnet.config import FitParams, Params, parse_params
 from mfnet.data.crop import crop_around, cut, read_image
 from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
 from mfnet.errors import UserError
@@ -134,7 +134,7 @@ class Reconstructor:
         """From a folder that the train stage wrote.
 
         Raises:
-            UserError: the folder or a file in it is missing.
+            UserError: the folder or a file in it is missing, or its settings are those of another version.
         """
         folder = Path(folder)
         for name in ("config.json", "model.safetensors", "head.npz"):
@@ -142,7 +142,7 @@ class Reconstructor:
                 raise UserError(f"model: {folder / name} is missing; expected a folder that the train stage wrote")
         config = json.loads((folder / "config.json").read_text())
         config.pop("variant")
-        params = Params.model_validate(config)
+        params = parse_params(config, folder / "config.json")
         place = _device(device)
         network = load_network(folder, params, place)
         head = HeadModel.load(folder / "head.npz")

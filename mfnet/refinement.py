@@ -23,6 +23,8 @@ from mfnet.render.rasterize import screen_barycentric
 
 # Every so many pixels a correspondence is used: those of neighbours err alike.
 _STRIDE = 8
+# How far from a triangle a place may lie, in its barycentric coordinates.
+_BESIDE = 1.0
 
 
 class Matches(NamedTuple):
@@ -83,7 +85,8 @@ class Refinement:
         batch, pairs = _every_pair(parameters, pixels, landmarks)
         for _ in range(self._fit.rounds):
             found = correspondences(flame, renderer, self._estimator, parameters, batch, pairs, lens)
-            matches = _matches(found, pairs, pixels.shape[1], renderer.faces)
+            projected = decode(flame, parameters, lens=lens).projected
+            matches = _matches(found, pairs, projected, renderer.faces)
             parameters = solve(parameters, partial(self._residuals, matches, landmarks, lens), self._fit.iterations)
         return parameters
 
@@ -124,12 +127,16 @@ def _every_pair(parameters: Parameters, pixels: Tensor, landmarks: Tensor) -> tu
     return TripletBatch(pixels, landmarks, among, among, None), ViewPairs(*chosen)
 
 
-def _matches(found: Correspondences, pairs: ViewPairs, n_views: int, faces: Tensor) -> Matches:
-    """Every `_STRIDE`-th pixel of the correspondences that can be relied on."""
-    offset = _STRIDE // 2
+def _matches(found: Correspondences, pairs: ViewPairs, projected: Tensor, faces: Tensor) -> Matches:
+    """Every `_STRIDE`-th pixel of the correspondences that can be relied on, of heads projected [B * N, V, 3]."""
+    offset, n_views = _STRIDE // 2, len(projected) // (int(pairs.person.max()) + 1)
     source, target, mask = (part[..., offset::_STRIDE, offset::_STRIDE] for part in found[:3])
     triangle = found.triangle[..., offset::_STRIDE, offset::_STRIDE]
     pair, row, column = ((mask[:, 0] > 0) & (triangle >= 0)).nonzero().unbind(1)
     view_a, view_b = ((pairs.person * n_views + view)[pair] for view in (pairs.view_a, pairs.view_b))
     corners = faces[triangle[pair, row, column]]
-    return Matches(view_a, view_b, corners, source[pair, :, row, column], target[pair, :, row, column])
+    matches = Matches(view_a, view_b, corners, source[pair, :, row, column], target[pair, :, row, column])
+    # The triangle is that of the pixel's centre; seen from the side it says nothing of a place beside it.
+    weights = screen_barycentric(projected[view_a[:, None], corners, :2], matches.source)
+    kept = ((weights > -_BESIDE) & (weights < 1 + _BESIDE)).all(1)
+    return Matches(*(part[kept] for part in matches))

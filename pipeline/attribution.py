@@ -22,7 +22,7 @@ def stage() -> None:
     with tracked("attribution", {"evaluate": params.evaluate.model_dump()}, [model, root]):
         jobs = [job for job in plan(Benchmark(root), params.evaluate.lab_views) if job.setting == "three_view"]
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-        found = attribution(Reconstructor.load(model), photographs, jobs, params.engine.workers)
+        found = attribution(Reconstructor.load(model, "cpu"), photographs, jobs, params.engine.workers)
         with whole_file("reports/attribution.csv") as path:
             found.to_csv(path, index=False, float_format="%.6f")
         mlflow.log_artifact("reports/attribution.csv")

@@ -20,7 +20,8 @@ def stage() -> None:
     """Write data/flow/."""
     params = load_params()
     inputs = [params.head.path, Path("data/faces"), Path("data/triplets.parquet")]
-    logged = {name: getattr(params, name).model_dump(mode="json") for name in ("flow", "head", "fit")}
+    logged = {name: getattr(params, name).model_dump(mode="json") for name in ("flow", "head")}
+    logged["fit"] = params.fit.model_dump(include={"noise", "iterations"})
     with tracked("flow", logged, inputs):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         estimator = load_flow_estimator(params.flow.estimator, params.flow.updates).to(device)

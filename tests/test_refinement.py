@@ -70,7 +70,8 @@ def matches_of_the_truth(head: HeadModel, sitting: Sitting) -> Matches:
     batch = TripletBatch(sitting.pixels, sitting.landmarks, ones, ones, None)
     renderer = Renderer(head, SIZE, SIZE, n_albedo=1)
     found = correspondences(Flame(head), renderer, Still(), sitting.true, batch, all_pairs(), sitting.lens)
-    return _matches(found, all_pairs(), 3, renderer.faces)
+    projected = decode(Flame(head), sitting.true, lens=sitting.lens).projected
+    return _matches(found, all_pairs(), projected, renderer.faces)
 
 
 def test_where_nothing_moved_the_true_head_carries_skin_to_where_it_is(head: HeadModel, sitting: Sitting) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,15 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from mfnet.config import HeadParams
 from mfnet.data.facescape import LabItem
+from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import run
 from mfnet.evaluation.methods import Given, Job, Photographs
-from mfnet.evaluation.oracle import ScanFit, fit_item
+from mfnet.evaluation.oracle import ScanFit, canonical_scan, fit_scan
 from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.uncertainty import mean_over_people
-from mfnet.head import Flame, rotation_from_axis_angle
+from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
 from mfnet.network import TYPICAL_SCALE, Parameters, decode
 from mfnet.parallel import parallel_map
 from mfnet.reconstruct import Reconstructor, Square
@@ -38,58 +39,69 @@ _REPLACED = {
 def attribution(
     reconstructor: Reconstructor, photographs: Photographs, jobs: Sequence[Job], workers: int | None
 ) -> pd.DataFrame:
-    """CD of lab predictions as they are handed in, before the true pinhole, and there with each part replaced.
+    """CD of whole heads in the lab as an orthographic method's, before the true pinhole, and there part by part.
 
     The true values are those of the oracle fit: the head model's nearest to the scan. A replaced camera is where the
     head is and how far away; before the true pinhole a head keeps its own size.
 
     Args:
-        reconstructor: a network's or a fit's.
+        reconstructor: on the CPU; its pinholes, if it takes any, are not given to it.
         photographs: of the benchmark.
         jobs: of the lab; those without a face in every photograph are left out.
         workers: processes.
 
     Returns:
-        Rows with `what`, `cd_mm`, `low` and `high`, its 95 % interval over people, and `strict_cd_mm`, where depth is
-        aligned to the end.
+        Rows with `what`, `cd_mm`, `low` and `high`, its 95 % interval over people, `strict_cd_mm`, where depth is
+        aligned to the end, and `n`, the items that every form of a prediction has a score for.
+
+    Raises:
+        UserError: there is no such item.
     """
     jobs = [job for job in jobs if all(photographs(path) is not None for path in job.images)]
-    first: dict[Path, Job] = {}
-    for job in jobs:
-        first.setdefault(job.item.mesh, job)
-    work = partial(fit_item, params=reconstructor.params.head)
-    fits = dict(
-        zip(first, parallel_map(work, [job.item for job in first.values()], "oracle fit", workers), strict=True)
-    )
-
+    first = {job.item.mesh: job.item for job in reversed(jobs)}
+    fit = partial(_fitted, head=reconstructor.head, params=reconstructor.params.head)
+    fits = dict(zip(first, parallel_map(fit, list(first.values()), "oracle fit", workers), strict=True))
     submissions: dict[str, list[np.ndarray]] = {}
-    flame, head = reconstructor.flame, reconstructor.head
     for job in jobs:
-        assert isinstance(job.item, LabItem)
-        squares = _squares(reconstructor, photographs, job)
-        predicted = _scored_view(reconstructor.predict([squares]).parameters)
-        lens = squares[0].crop.lens(job.item.K)
-        true = true_parameters(flame, fits[job.item.mesh], job.item, lens)
-        forms = {"before the true pinhole": predicted}
-        for name, parts in _REPLACED.items():
-            forms[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
-        made = {name: perspective_mesh(in_camera(flame, form, lens), "own") for name, form in forms.items()}
-        made = {
-            "as it is": _orthographic(flame, predicted, squares[0].crop, job.item),
-            **made,
-            "all of them, as it is": _orthographic(flame, true, squares[0].crop, job.item),
-        }
-        for name, vertices in made.items():
+        for name, vertices in _forms(reconstructor, photographs, job, fits[job.item.mesh]).items():
             submissions.setdefault(name, []).append(vertices)
 
-    rows = []
+    scores: dict[str, list[pd.DataFrame]] = {}
     for name, predictions in submissions.items():
-        given = Given(head.faces, predictions)
-        table, strict = (run(given, jobs, workers, strict=strict)[0] for strict in (False, True))
-        interval = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
-        figures = {"cd_mm": interval.mean, "low": interval.low, "high": interval.high}
-        rows.append({"what": name, **figures, "strict_cd_mm": strict["cd_mm"].mean()})
-    return pd.DataFrame(rows)
+        given = Given(reconstructor.head.faces, predictions)
+        scores[name] = [run(given, jobs, workers, strict=strict)[0] for strict in (False, True)]
+    found = [table["cd_mm"].to_numpy() for tables in scores.values() for table in tables]
+    scored = np.isfinite(found).all(0) if found else np.zeros(0, bool)
+    if not scored.any():
+        raise UserError(f"attribution: not one of {len(jobs)} lab items could be scored; see data.facescape")
+    return pd.DataFrame([_row(name, *(table[scored] for table in tables)) for name, tables in scores.items()])
+
+
+def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
+    return fit_scan(head, params, canonical_scan(item))
+
+
+def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, object]:
+    mean, low, high, n, _ = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
+    return {"what": name, "cd_mm": mean, "low": low, "high": high, "strict_cd_mm": strict["cd_mm"].mean(), "n": n}
+
+
+def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit: ScanFit) -> dict[str, np.ndarray]:
+    """What one prediction is handed in as: name -> vertices [V, 3] as the benchmark takes them."""
+    assert isinstance(job.item, LabItem)
+    flame, squares = reconstructor.flame, _squares(reconstructor, photographs, job)
+    predicted = _scored_view(reconstructor.predict([squares]).parameters)
+    lens = squares[0].crop.lens(job.item.K)
+    true = true_parameters(flame, fit, job.item, lens)
+    pinhole = {"before the true pinhole": predicted}
+    for name, parts in _REPLACED.items():
+        pinhole[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
+    crop = squares[0].crop
+    return {
+        "as it is": _orthographic(flame, predicted, crop, job.item),
+        **{name: perspective_mesh(in_camera(flame, form, lens), "own") for name, form in pinhole.items()},
+        "all of them, as it is": _orthographic(flame, true, crop, job.item),
+    }
 
 
 def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square]:

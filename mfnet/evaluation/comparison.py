@@ -44,7 +44,8 @@ def comparison_sheet(benchmark: Benchmark, folder: Path, methods: list[str], tar
     """
     rows: list[tuple[WildItem | LabItem, tuple[str, ...]]] = [(item, _WILD) for item in benchmark.wild()]
     rows += [(item, _LAB) for item in benchmark.lab()]
-    rows = [(item, kinds) for item, kinds in rows if _heat_file(folder / methods[0], item, kinds) is not None]
+    rows = [row for row in rows if any(_heat_file(folder / method, *row) is not None for method in methods)]
+    assert rows, "every method that could be scored has heat meshes"
     widths = [1] + [3] * len(methods)
     figure = Figure(figsize=(1.25 * sum(widths), 1.35 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)

@@ -97,7 +97,7 @@ def align_lab(
     """Millimetres, then the prediction scaled about the camera to the truth's depth; None where they do not meet.
 
     The benchmark takes one step, which leaves a rest where the prediction lies far from the truth's depth; `strict`
-    goes on until a step is less than a hundredth of a millimetre.
+    goes on until a step is less than a hundredth of a millimetre, thirty times at most.
     """
     truth = np.asarray(gt.vertices) * PUPIL_DISTANCE_MM @ Rt[:, :3].T + Rt[:, 3] * PUPIL_DISTANCE_MM
     prediction = np.asarray(pred.vertices) * PUPIL_DISTANCE_MM

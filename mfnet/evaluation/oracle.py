@@ -65,7 +65,7 @@ class OracleMethod:
         for job in jobs:
             first.setdefault(job.item.mesh, job)
         items = [job.item for job in first.values()]
-        fits = parallel_map(partial(fit_item, params=self._params), items, "oracle fit", self._workers)
+        fits = parallel_map(partial(_fit_item, params=self._params), items, "oracle fit", self._workers)
         kept = [fit.vertices[self._part.vertices] for fit in fits]
         native = {item.mesh: _to_native(item, vertices) for item, vertices in zip(items, kept, strict=True)}
         return [_as_submitted(job.item, native[job.item.mesh]) for job in jobs]
@@ -92,8 +92,7 @@ def _as_submitted(item: WildItem | LabItem, native: np.ndarray) -> np.ndarray:
     return native if isinstance(item, WildItem) else native @ item.Rt[:, :3].T + item.Rt[:, 3]
 
 
-def fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit:
-    """The head of `params.path` fitted to an item's scan."""
+def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit:
     return fit_scan(load_head(params), params, canonical_scan(item))
 
 
