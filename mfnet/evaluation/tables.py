@@ -87,7 +87,7 @@ def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str]) -> lis
     ablation += _published_wild(printed[printed["table"] == 3])
     return [
         Table(1, "FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(wild)),
-        Table(2, "FaceScape lab; MFNet from three views and from one", pd.DataFrame(lab)),
+        Table(2, "FaceScape lab; refined and landmark fit before the known pinholes", pd.DataFrame(lab)),
         Table(3, "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(ablation)),
     ]
 
@@ -119,7 +119,7 @@ def _heading(column: str) -> str:
 
 
 def formatted(table: Table) -> pd.DataFrame:
-    """The table's cells as text; the best figure of each source in asterisks."""
+    """The table's cells as text; the best figures of each source, as they are read, in asterisks."""
     text = table.rows.astype(object).copy()
     for column in table.rows.columns[2:]:
         metric = column.rpartition(" ")[2]
@@ -127,9 +127,10 @@ def formatted(table: Table) -> pd.DataFrame:
             values = pd.to_numeric(group[column])
             best = values.min() if _SMALLER_IS_BETTER[metric] else values.max()
             for index, value in values.items():
-                known = not math.isnan(value)
-                cell = f"{value:.{_DIGITS[metric]}f}" if known else "-"
-                text.at[index, column] = f"**{cell}**" if known and value == best and len(group) > 1 else cell
+                cell, highest = (f"{figure:.{_DIGITS[metric]}f}" for figure in (value, best))
+                # As they are read: what only further digits tell apart is no difference.
+                is_best = cell == highest and len(group) > 1
+                text.at[index, column] = "-" if math.isnan(value) else f"**{cell}**" if is_best else cell
     return text.rename(columns=_heading)
 
 
