@@ -2,7 +2,7 @@
 
 Trains `no_multiop` and every form once per seed on what the pipeline has prepared, and prints the lab CD from three
 views and from one as mean and spread (standard deviation) over the seeds, and the difference from training without the
-term, seed by seed; of the whole head, and where only the face is handed in. `exact` is the precomputed form with the
+term, seed by seed; as the benchmark has it, and before the true pinholes. `exact` is the precomputed form with the
 generated photographs' true flow: what no estimator can beat. What has been measured with the same settings is read back
 from `data/multiview_term/`.
 """
@@ -28,8 +28,8 @@ EXACT_FLOW = FOLDER / "exact_flow"
 SCORES = {
     "lab_three_view_cd_mm": "three views",
     "lab_single_view_cd_mm": "one view",
-    "lab_three_view_cd_mm_face": "three views, face",
-    "lab_single_view_cd_mm_face": "one view, face",
+    "lab_three_view_cd_mm_pinhole": "three views, pinhole",
+    "lab_single_view_cd_mm_pinhole": "one view, pinhole",
 }
 
 

@@ -77,6 +77,27 @@ def attribution(
     return pd.DataFrame([_row(name, *(table[scored] for table in tables)) for name, tables in scores.items()])
 
 
+def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, jobs: Sequence[Job]) -> Given:
+    """Predictions for lab jobs as the true pinholes see their parameters, at the distance of the heads' own size.
+
+    Args:
+        reconstructor: on the CPU; its pinholes, if it takes any, are not given to it.
+        photographs: of the benchmark; where one of a job's shows no face there is no prediction.
+        jobs: of the lab.
+    """
+    predictions: list[np.ndarray | None] = []
+    for job in jobs:
+        squares = _squares(reconstructor, photographs, job)
+        if len(squares) < len(job.images):
+            predictions.append(None)
+            continue
+        assert isinstance(job.item, LabItem)
+        predicted = _scored_view(reconstructor.predict([squares]).parameters)
+        lens = squares[0].crop.lens(job.item.K)
+        predictions.append(perspective_mesh(in_camera(reconstructor.flame, predicted, lens), "own"))
+    return Given(reconstructor.head.faces, predictions)
+
+
 def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
     return fit_scan(head, params, canonical_scan(item))
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mfnet.config import FitParams, HeadParams, SynthesizeParams, load_params
+from mfnet.config import FitParams, HeadParams, load_params
 from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, write_obj
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
@@ -27,18 +27,6 @@ from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
 from mfnet.network import decode, mean_parameters
 from mfnet.reconstruct import Reconstructor
 from mfnet.render.camera import Crop
-from mfnet.synthesis.facescape_tree import synthesize_facescape
-
-
-@pytest.fixture(scope="module")
-def root(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("facescape")
-    head.save(folder / "head.npz")
-    made = SynthesizeParams(
-        multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
-    )
-    synthesize_facescape(folder / "benchmark", head, folder / "head.npz", made, 0, 1)
-    return folder / "benchmark"
 
 
 def test_generated_tree_is_the_benchmarks(root: Path) -> None:
