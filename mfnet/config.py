@@ -15,6 +15,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 
 VARIANTS = ("full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg")
+# Between a variant and a further seed in the name of a training.
+_AGAIN = "-"
 
 
 class Section(BaseModel):
@@ -114,6 +116,7 @@ class TrainParams(Section):
     """The training loop."""
 
     variants: list[Literal["full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg"]] = Field(min_length=1)
+    further_seeds: list[Annotated[int, Field(ge=0)]] = []
     steps: Count
     batch: Count
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
@@ -176,6 +179,28 @@ class Params(Section):
         if self.flow.estimator == "dis" and self.loss.multiop_form == "in_loop":
             raise ValueError("flow.estimator dis has no gradient, so loss.multiop_form must be measured or precomputed")
         return self
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Params:
+        seeds = [self.seed, *self.train.further_seeds]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"train.further_seeds {seeds[1:]} must be other than seed {self.seed}, each once")
+        return self
+
+    def trainings(self, variant: str) -> list[str]:
+        """Names of a variant's trainings: `full` with `seed`, and `full-1` with 1 of `train.further_seeds`."""
+        return [variant, *(f"{variant}{_AGAIN}{seed}" for seed in self.train.further_seeds)]
+
+    def of_training(self, name: str) -> tuple[str, Params]:
+        """The variant that a training's name names, and the parameters with its seed.
+
+        Raises:
+            UserError: what follows the variant is not a seed.
+        """
+        variant, again, seed = name.partition(_AGAIN)
+        if again and not seed.isdecimal():
+            raise UserError(f"train: '{name}' is not a training; expected a variant, or one and a seed such as full-1")
+        return variant, self.model_copy(update={"seed": int(seed)}) if again else self
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

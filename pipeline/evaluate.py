@@ -1,5 +1,5 @@
-"""Stages evaluate@VARIANT, refined and baselines@METHOD: a trained variant, the first of them refined, or what needs no
-training, over FaceScape."""
+"""Stages evaluate@VARIANT, evaluate_again@VARIANT-SEED, refined and baselines@METHOD: a trained variant, the first of
+them refined, or what needs no training, over FaceScape."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,8 @@ def stage(variant: str) -> None:
     """Write reports/metrics/VARIANT.json, reports/per_image/VARIANT.csv and reports/heat/VARIANT/.
 
     Args:
-        variant: of the ablation, "refined", or one of the baselines "mean_head", "landmark_fit" and "oracle_fit".
+        variant: of the ablation, with another seed or without ("full-1"), "refined", or one of the baselines
+            "mean_head", "landmark_fit" and "oracle_fit".
     """
     params = load_params()
     root = params.data.facescape

@@ -4,27 +4,28 @@ import json
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 
-from mfnet.config import load_params
+from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.evaluation import figures
+from mfnet.evaluation.benchmark import averaged, load_scores, summarise
 from mfnet.evaluation.comparison import comparison_sheet
 from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
 from mfnet.evaluation.heat import read_heat_mesh
-from mfnet.evaluation.page import Section, attribution_section, build_page, differences_section
+from mfnet.evaluation.page import Section, attribution_section, build_page, differences_section, means_section
 from mfnet.evaluation.tables import (
     BASELINES,
     REFINED,
     Table,
     build_tables,
-    load_metrics,
     merged_metrics,
     worst_images,
     write_tables,
 )
 from mfnet.evaluation.turntable import turntable
-from mfnet.evaluation.uncertainty import difference_table
+from mfnet.evaluation.uncertainty import difference_table, mean_table
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
@@ -38,25 +39,29 @@ NOTES = [
 
 def stage() -> None:
     """Write reports/metrics.json, tables/, figures/ and index.html."""
-    variants: list[str] = list(load_params().train.variants)
-    with tracked("report", {"variants": variants}, [REPORTS / "metrics"]):
-        metrics = load_metrics(REPORTS / "metrics", [*variants, REFINED, *BASELINES])
+    params = load_params()
+    variants: list[str] = list(params.train.variants)
+    trainings = {variant: params.trainings(variant) for variant in variants}
+    with tracked("report", {"trainings": trainings}, [REPORTS / "per_image"]):
+        scores = load_scores(REPORTS / "per_image", trainings | {name: [name] for name in (REFINED, *BASELINES)})
+        per_image = {name: averaged(tables) for name, tables in scores.items()}
+        metrics = {name: summarise(table) for name, table in per_image.items()}
         merged = merged_metrics(metrics, variants)
-        for variant in variants:
-            curve = pd.read_csv(REPORTS / "curves" / variant / "validation.csv")
-            merged[variant]["landmarks"] = {"held_out_error": float(curve["landmark_error_validation"].iloc[-1])}
+        for variant, names in trainings.items():
+            merged[variant]["landmarks"] = {"held_out_error": _held_out_error(names)}
         tables = build_tables(metrics, variants)
-        per_image = {name: pd.read_csv(REPORTS / "per_image" / f"{name}.csv") for name in metrics}
-        differences = difference_table(per_image, variants[0])
+        differences, means = difference_table(scores, variants[0]), mean_table(scores)
         held_back = pd.read_csv(REPORTS / "attribution.csv")
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
             differences.to_csv(folder / "differences.csv", index=False)
+            means.to_csv(folder / "means.csv", index=False)
             held_back.to_csv(folder / "attribution.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
-            _draw(folder, variants, per_image)
+            _draw(folder, params, per_image)
         with whole_file(REPORTS / "index.html") as path:
             sections = [
+                means_section(means),
                 differences_section(differences, variants[0]),
                 attribution_section(held_back, variants[0]),
                 Section(f"Where {variants[0]} is worst", worst_images(per_image[variants[0]]), ""),
@@ -87,7 +92,14 @@ CAPTIONS = {
 }
 
 
-def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame]) -> None:
+def _held_out_error(trainings: list[str]) -> float:
+    """Landmark error on held-out people at the end, as the mean over a variant's trainings."""
+    curves = [pd.read_csv(REPORTS / "curves" / name / "validation.csv") for name in trainings]
+    return float(np.mean([curve["landmark_error_validation"].iloc[-1] for curve in curves]))
+
+
+def _draw(folder: Path, params: Params, per_image: dict[str, pd.DataFrame]) -> None:
+    variants = params.train.variants
     first = variants[0]
     reconstructor = Reconstructor.load(Path("models") / first)
     triplets = pd.read_parquet("data/triplets.parquet")
@@ -101,7 +113,7 @@ def _draw(folder: Path, variants: list[str], per_image: dict[str, pd.DataFrame])
     compared = [name for name in (first, REFINED, *BASELINES) if name in per_image]
     figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
     figures.error_by_angle({name: per_image[name] for name in compared}, folder / "cd_by_angle.png")
-    benchmark = Benchmark(load_params().data.facescape)
+    benchmark = Benchmark(params.data.facescape)
     comparison_sheet(benchmark, REPORTS / "heat", compared, folder / "comparison.png")
     figures.heat_sheet(REPORTS / "heat", compared, folder / "heat.png")
     last = sorted((REPORTS / "curves" / first).glob("step_*.png"))[-1]

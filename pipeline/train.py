@@ -1,4 +1,4 @@
-"""Stage train@VARIANT: MFNet with the variant's loss weights."""
+"""Stages train@VARIANT and train_again@VARIANT-SEED: MFNet with the variant's loss weights."""
 
 from pathlib import Path
 
@@ -19,16 +19,20 @@ from pipeline.stage import main, whole_folder
 from pipeline.tracking import log_metrics, made_from, tracked
 
 
-def stage(variant: str) -> None:
-    """Write models/VARIANT/ and reports/curves/VARIANT/ (losses.csv, validation.csv, pictures)."""
-    params = load_params()
+def stage(training: str) -> None:
+    """Write models/TRAINING/ and reports/curves/TRAINING/ (losses.csv, validation.csv, pictures).
+
+    Args:
+        training: a variant of the ablation, or one and another seed: "no_eye-1".
+    """
+    variant, params = load_params().of_training(training)
     loss = variant_loss(params.loss, variant)
     faces, triplets, flow = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
     inputs = [params.head.path, faces, triplets, flow]
     logged = {name: getattr(params, name).model_dump(mode="json") for name in ("head", "network", "train", "flow")}
     with (
-        tracked("train", {"seed": params.seed, "loss": loss.model_dump(), **logged}, inputs, variant),
-        whole_folder(f"reports/curves/{variant}") as curves,
+        tracked("train", {"seed": params.seed, "loss": loss.model_dump(), **logged}, inputs, training),
+        whole_folder(f"reports/curves/{training}") as curves,
     ):
         head = load_head(params.head)
         table = pd.read_parquet(triplets)
@@ -47,13 +51,13 @@ def stage(variant: str) -> None:
 
         estimator = load_flow_estimator(params.flow.estimator, params.flow.updates)
         digest = made_from([*inputs, *weights_files(params.flow.estimator)])
-        values = train(params, variant, loss, data, head, estimator, Path("models") / variant, log, picture, digest)
+        values = train(params, variant, loss, data, head, estimator, Path("models") / training, log, picture, digest)
         table = pd.DataFrame(rows).drop(columns="steps_per_second")
         validation = ["step", "landmark_error_validation"]
         table.drop(columns=validation[1]).to_csv(curves / "losses.csv", index=False)
         table[validation].dropna().to_csv(curves / "validation.csv", index=False)
-        mlflow.log_artifact(f"models/{variant}/model.safetensors", "model")
-        mlflow.log_artifact(f"models/{variant}/config.json", "model")
+        mlflow.log_artifact(f"models/{training}/model.safetensors", "model")
+        mlflow.log_artifact(f"models/{training}/config.json", "model")
         print(", ".join(f"{name}: {value:.4g}" for name, value in values.items()))
 
 

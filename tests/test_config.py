@@ -47,12 +47,24 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
         ("flow.estimator", "dis", r"dis has no gradient"),
         ("train.steps", "many", r"train\.steps: "),
         ("train.variants", ["half"], r"train\.variants\.0: "),
+        ("train.further_seeds", [0, 1], r"further_seeds \[0, 1\] must be other than seed 0"),
+        ("train.further_seeds", [1, 1], r"further_seeds \[1, 1\] must be other than seed 0, each once"),
     ],
 )
 def test_a_wrong_parameter_is_named_in_one_line(tmp_path: Path, key: str, value: object, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         load_params(changed(tmp_path, key, value))
     assert "\n" not in str(caught.value)
+
+
+def test_a_training_is_named_by_its_variant_and_a_further_seed(tmp_path: Path) -> None:
+    params = load_params(changed(tmp_path, "train.further_seeds", [7, 3]))
+    assert params.trainings("no_eye") == ["no_eye", "no_eye-7", "no_eye-3"]
+    assert params.of_training("no_eye") == ("no_eye", params)
+    variant, again = params.of_training("no_eye-7")
+    assert (variant, again.seed, again.train) == ("no_eye", 7, params.train)
+    with pytest.raises(UserError, match="'full-x' is not a training"):
+        params.of_training("full-x")
 
 
 def test_missing_file_and_broken_yaml_are_one_line(tmp_path: Path) -> None:

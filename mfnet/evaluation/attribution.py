@@ -103,7 +103,7 @@ def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
 
 
 def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, object]:
-    mean, low, high, n, _ = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
+    mean, low, high, n, *_ = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
     return {"what": name, "cd_mm": mean, "low": low, "high": high, "strict_cd_mm": strict["cd_mm"].mean(), "n": n}
 
 

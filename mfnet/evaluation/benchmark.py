@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem, read_obj
+from mfnet.errors import UserError
 from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
 from mfnet.evaluation.heat import HeatMesh, surface_error
 from mfnet.evaluation.methods import Job, Method
@@ -126,6 +127,46 @@ def _digest(job: Job, vertices: np.ndarray | None, strict: bool) -> str:
     content = b"" if vertices is None else np.ascontiguousarray(vertices).tobytes()
     named = f"{job.setting} {job.item.stem} {scan} {scan.stat().st_mtime_ns} {strict} "
     return hashlib.blake2b(named.encode() + content, digest_size=12).hexdigest()
+
+
+def load_scores(folder: Path, trainings: Mapping[str, Sequence[str]]) -> dict[str, list[pd.DataFrame]]:
+    """Read what `run` gave, as stored in `<folder>/<name>.csv`.
+
+    Args:
+        folder: of the tables.
+        trainings: method -> the names of its trainings; its own where it is not trained.
+
+    Returns:
+        Method -> a table per training, for the methods that have any.
+
+    Raises:
+        UserError: there is none at all, or a method lacks that of one of its trainings.
+    """
+    found: dict[str, list[pd.DataFrame]] = {}
+    for method, names in trainings.items():
+        paths = [folder / f"{name}.csv" for name in names]
+        missing = [path for path in paths if not path.is_file()]
+        if missing and len(missing) < len(paths):
+            raise UserError(f"report: {missing[0]} is missing; run the evaluate_again stage, or leave its seed out")
+        if not missing:
+            found[method] = [pd.read_csv(path) for path in paths]
+    if not found:
+        raise UserError(f"report: no scores in {folder}; run the evaluate stage")
+    return found
+
+
+def averaged(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Scores of every item as the mean over a method's trainings, in the first one's rows; NaN where one has failed.
+
+    Raises:
+        UserError: the tables are not of the same items.
+    """
+    key = ["setting", "stem"]
+    tables = [table.set_index(key) for table in trainings]
+    if any(not table.index.equals(tables[0].index) for table in tables):
+        raise UserError("report: a method's trainings were scored on different items; run its evaluate stages again")
+    means = pd.DataFrame(np.mean([table[[*METRICS]].to_numpy(float) for table in tables], 0), columns=[*METRICS])
+    return trainings[0].assign(**means)
 
 
 def summarise(per_image: pd.DataFrame) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -38,7 +39,7 @@ def heat_sheet(folder: Path, methods: list[str], target: Path) -> None:
     figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
 
 
-def curves(folder: Path, variants: list[str], target: Path) -> None:
+def curves(folder: Path, variants: Sequence[str], target: Path) -> None:
     """Training loss and held-out landmark error of every variant over the steps."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)

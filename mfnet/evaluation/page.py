@@ -82,10 +82,19 @@ def differences_section(differences: pd.DataFrame, reference: str) -> Section:
     """What `difference_table` gave, beside the method that the others are compared with."""
     note = (
         f"CD minus that of {reference} over the same images, mm, with the 95% interval and the number of people it "
-        "rests on. A method without three views is compared, from its one, with the reference's three. One training "
-        "per method: how two seeds differ is not in these intervals."
+        "rests on. A method without three views is compared, from its one, with the reference's three. Of several "
+        "trainings with different seeds the spread between them is in the interval; of one it cannot be."
     )
     return Section("What the differences are worth", differences, note)
+
+
+def means_section(means: pd.DataFrame) -> Section:
+    """What `mean_table` gave."""
+    note = (
+        "CD, mm, with the 95% interval and the number of people it rests on: where another draw of people, and of "
+        "seeds where there are several, would put the mean."
+    )
+    return Section("What the means are worth", means, note)
 
 
 def attribution_section(attribution: pd.DataFrame, method: str) -> Section:

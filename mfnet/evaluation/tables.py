@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from importlib.resources import files
 from io import StringIO
@@ -44,24 +43,11 @@ def published() -> pd.DataFrame:
     return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
 
 
-def load_metrics(folder: Path, methods: list[str]) -> dict[str, dict[str, Any]]:
-    """Method -> what `summarise` gave, from `<folder>/<method>.json`, for those methods that have one.
-
-    Raises:
-        UserError: the folder holds none.
-    """
-    paths = {name: folder / f"{name}.json" for name in methods}
-    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
-    if not found:
-        raise UserError(f"report: no metrics in {folder}; run the evaluate stage")
-    return found
-
-
 def merged_metrics(metrics: dict[str, dict[str, Any]], variants: list[str]) -> dict[str, Any]:
     """`reports/metrics.json`: a section per variant and for `refined`, and the baselines under `baselines`."""
     missing = [variant for variant in variants if variant not in metrics]
     if missing:
-        raise UserError(f"report: reports/metrics/{missing[0]}.json is missing; run evaluate@{missing[0]}")
+        raise UserError(f"report: reports/per_image/{missing[0]}.csv is missing; run evaluate@{missing[0]}")
     baselines = {name: values for name, values in metrics.items() if name in BASELINES}
     trained = [*variants, *({REFINED} & metrics.keys())]
     return {name: metrics[name] for name in trained} | {"baselines": baselines}

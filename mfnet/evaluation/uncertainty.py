@@ -1,7 +1,8 @@
-"""How sure the tables are: 95% intervals of means and of paired differences, in which people count, not images."""
+"""How sure the tables are: 95% intervals of means and of paired differences over people, not images, and trainings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,15 @@ _COLUMNS = ("wild", "lab, three views", "lab, one view")
 
 
 class Interval(NamedTuple):
-    """A mean with its 95% interval (NaN for a single person), over `n_items` items of `n_people` people."""
+    """A mean with its 95% interval (NaN for a single person), over `n_items` items of `n_people` people in each of
+    `n_trainings` trainings."""
 
     mean: float
     low: float
     high: float
     n_items: int
     n_people: int
+    n_trainings: int
 
     @property
     def excludes_zero(self) -> bool:
@@ -28,65 +31,122 @@ class Interval(NamedTuple):
 
 
 def mean_over_people(values: np.ndarray, people: np.ndarray) -> Interval:
-    """Mean of values with Student's interval for people drawn at random, each bringing all of their items.
+    """Mean of values with Student's interval for people, each bringing all of their items, and trainings at random.
 
     Images of one person share that person's error, so the spread is taken between people. A percentile bootstrap
-    over people would call one in five true zeros a difference when there are four people; this one in twenty.
+    over people would call one in five true zeros a difference when there are four people; this one in twenty. A
+    training's seed is shared by all of its images: the variance of the trainings' means is added, degrees of freedom
+    by Welch and Satterthwaite. Where seeds matter more than people one true zero in ten is called a difference with two
+    trainings, one in fifteen with three.
 
     Args:
-        values: [N]; NaN items are left out.
+        values: [N], or [S, N] of S trainings; items that one of them lacks (NaN) are left out.
         people: [N] labels.
     """
-    kept = np.isfinite(values)
-    values, labels = values[kept], np.unique(people[kept], return_inverse=True)[1]
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan, 0, 0)
+    values = np.atleast_2d(values)
+    kept = np.isfinite(values).all(0)
+    values, labels = values[:, kept], np.unique(people[kept], return_inverse=True)[1]
+    n_trainings, n_items = values.shape
+    if not n_items:
+        return Interval(np.nan, np.nan, np.nan, 0, 0, n_trainings)
     mean, n_people = float(values.mean()), int(labels.max()) + 1
     if n_people == 1:
-        return Interval(mean, np.nan, np.nan, len(values), 1)
-    deviation = np.bincount(labels, values - mean)
-    error = np.sqrt((deviation**2).sum() * n_people / (n_people - 1)) / len(values)
-    half = float(stats.t.ppf((1 + _LEVEL) / 2, n_people - 1) * error)
-    return Interval(mean, mean - half, mean + half, len(values), n_people)
+        return Interval(mean, np.nan, np.nan, n_items, 1, n_trainings)
+    deviation = np.bincount(labels, values.mean(0) - mean)
+    variances = [(deviation**2).sum() * n_people / (n_people - 1) / n_items**2]
+    freedoms = [n_people - 1]
+    if n_trainings > 1:
+        variances.append(values.mean(1).var(ddof=1) / n_trainings)
+        freedoms.append(n_trainings - 1)
+    variance = sum(variances)
+    if not variance:
+        return Interval(mean, mean, mean, n_items, n_people, n_trainings)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in zip(variances, freedoms, strict=True))
+    half = float(stats.t.ppf((1 + _LEVEL) / 2, freedom) * np.sqrt(variance))
+    return Interval(mean, mean - half, mean + half, n_items, n_people, n_trainings)
 
 
-def paired_difference(method: pd.DataFrame, reference: pd.DataFrame, metric: str = "cd_mm") -> Interval:
-    """Mean of method minus reference over the images that both have, by `stem`; a row's person is `person`."""
+def paired_difference(
+    method: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame], metric: str = "cd_mm"
+) -> Interval:
+    """Mean of method minus reference over the images that both have, by `stem`; a row's person is `person`.
+
+    Args:
+        method, reference: a table for each training, in the order of their seeds; what is not trained, or once, has one
+            table, which is compared with every training of the other.
+        metric: the column.
+    """
     columns = ["stem", "person", metric]
-    both = method[columns].merge(reference[["stem", metric]], on="stem", suffixes=("", "_reference"))
-    difference = both[metric].to_numpy(float) - both[f"{metric}_reference"].to_numpy(float)
-    return mean_over_people(difference, both["person"].to_numpy())
+    n_trainings = max(len(method), len(reference))
+    assert {len(method), len(reference)} <= {1, n_trainings}
+    both = [
+        method[k % len(method)][columns].merge(
+            reference[k % len(reference)][["stem", metric]], on="stem", suffixes=("", "_reference")
+        )
+        for k in range(n_trainings)
+    ]
+    values = np.stack([(one[metric] - one[f"{metric}_reference"]).to_numpy(float) for one in both])
+    return mean_over_people(values, both[0]["person"].to_numpy())
 
 
-def difference_table(per_image: dict[str, pd.DataFrame], reference: str) -> pd.DataFrame:
+Trainings = Mapping[str, Sequence[pd.DataFrame]]
+
+
+def _rows(trainings: Sequence[pd.DataFrame], setting: str) -> list[pd.DataFrame]:
+    return [table[table["setting"] == setting] for table in trainings]
+
+
+def difference_table(per_image: Trainings, reference: str) -> pd.DataFrame:
     """CD of every method minus the reference's, as text.
 
     Args:
-        per_image: method -> table of `mfnet.evaluation.benchmark.run`.
+        per_image: method -> for each of its trainings the table of `mfnet.evaluation.benchmark.run`.
         reference: the method to compare with; from three views in the lab where it has them.
 
     Returns:
-        The columns method, wild, and the two of the lab: "+0.31 [0.10, 0.52] of 40" in mm and people, with
+        The columns method, trainings, wild, and the two of the lab: "+0.31 [0.10, 0.52] of 40" in mm and people, with
         "undecided" where the interval holds zero. A method without three views is compared, from its one, with the
         reference's three.
     """
-
-    def rows(name: str, setting: str) -> pd.DataFrame:
-        table = per_image[name]
-        return table[table["setting"] == setting]
-
     found = []
-    for name in per_image:
+    for name, trainings in per_image.items():
         if name == reference:
             continue
-        three = "three_view" if len(rows(name, "three_view")) else "single_view"
+        three = "three_view" if len(_rows(trainings, "three_view")[0]) else "single_view"
         pairs = (("wild", "wild"), (three, "three_view"), ("single_view", "single_view"))
-        cells = [_cell(paired_difference(rows(name, mine), rows(reference, theirs))) for mine, theirs in pairs]
-        found.append({"method": name, **dict(zip(_COLUMNS, cells, strict=True))})
-    return pd.DataFrame(found, columns=["method", *_COLUMNS])
+        intervals = [
+            paired_difference(_rows(trainings, mine), _rows(per_image[reference], theirs)) for mine, theirs in pairs
+        ]
+        cells = [_difference(interval) for interval in intervals]
+        compared = max(interval.n_trainings for interval in intervals)
+        found.append({"method": name, "trainings": compared, **dict(zip(_COLUMNS, cells, strict=True))})
+    return pd.DataFrame(found, columns=["method", "trainings", *_COLUMNS])
 
 
-def _cell(interval: Interval) -> str:
+def mean_table(per_image: Trainings) -> pd.DataFrame:
+    """CD of every method with its interval, as text: the columns method, trainings, wild, and the two of the lab."""
+    found = []
+    for name, trainings in per_image.items():
+        intervals = [
+            mean_over_people(
+                np.stack([rows["cd_mm"].to_numpy(float) for rows in _rows(trainings, setting)]),
+                _rows(trainings, setting)[0]["person"].to_numpy(),
+            )
+            for setting in ("wild", "three_view", "single_view")
+        ]
+        cells = [_mean(interval) for interval in intervals]
+        found.append({"method": name, "trainings": len(trainings), **dict(zip(_COLUMNS, cells, strict=True))})
+    return pd.DataFrame(found, columns=["method", "trainings", *_COLUMNS])
+
+
+def _mean(interval: Interval) -> str:
+    if not interval.n_items:
+        return "-"
+    spread = "" if interval.n_people == 1 else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return f"{interval.mean:.2f}{spread} of {interval.n_people}"
+
+
+def _difference(interval: Interval) -> str:
     if not interval.n_items:
         return "-"
     if interval.n_people == 1:

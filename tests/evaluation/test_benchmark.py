@@ -15,7 +15,7 @@ from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, w
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
-from mfnet.evaluation.benchmark import heat_mesh, plan, run, summarise, triple_views
+from mfnet.evaluation.benchmark import averaged, heat_mesh, load_scores, plan, run, summarise, triple_views
 from mfnet.evaluation.comparison import in_photograph
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
@@ -282,3 +282,29 @@ def test_missing_constants_are_named(root: Path, tmp_path: Path) -> None:
         (tmp_path / "data" / folder / "000.obj").touch()
     with pytest.raises(UserError, match=r"wild_rotations\.npy is missing"):
         Benchmark(tmp_path)
+
+
+def scored(cd: list[float], stems: str = "ab") -> pd.DataFrame:
+    metrics = {"cd_mm": cd, "mne_rad": 0.1, "completeness": 1.0}
+    return pd.DataFrame({"setting": "wild", "stem": list(stems), "bin": "0-5", **metrics})
+
+
+def test_a_methods_trainings_are_averaged_item_by_item_and_one_failure_is_the_items(tmp_path: Path) -> None:
+    for name, cd in {"full": [1.0, 2.0], "full-7": [2.0, np.nan], "mean_head": [3.0, 3.0]}.items():
+        scored(cd).to_csv(tmp_path / f"{name}.csv", index=False)
+    found = load_scores(tmp_path, {"full": ["full", "full-7"], "mean_head": ["mean_head"], "refined": ["refined"]})
+    assert {name: len(tables) for name, tables in found.items()} == {"full": 2, "mean_head": 1}
+    both = averaged(found["full"])
+    np.testing.assert_array_equal(both["cd_mm"], [1.5, np.nan])
+    assert summarise(both)["wild"]["0-5"] == {
+        "cd_mm": 1.5, "mne_rad": 0.1, "completeness": 1.0, "n": 2, "done_rate": 0.5}  # fmt: skip
+
+
+def test_scores_that_are_missing_or_of_other_items_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no scores in"):
+        load_scores(tmp_path, {"full": ["full"]})
+    scored([1.0, 2.0]).to_csv(tmp_path / "full.csv", index=False)
+    with pytest.raises(UserError, match=r"full-7\.csv is missing; run the evaluate_again stage"):
+        load_scores(tmp_path, {"full": ["full", "full-7"]})
+    with pytest.raises(UserError, match="scored on different items"):
+        averaged([scored([1.0, 2.0]), scored([1.0, 2.0], "ac")])

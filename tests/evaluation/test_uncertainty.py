@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mfnet.evaluation.uncertainty import difference_table, mean_over_people, paired_difference
+from mfnet.evaluation.uncertainty import difference_table, mean_over_people, mean_table, paired_difference
 
 
 def test_interval_of_independent_values_is_students(rng: np.random.Generator) -> None:
@@ -23,6 +23,26 @@ def test_one_true_zero_in_twenty_is_called_a_difference(rng: np.random.Generator
     assert 0.03 < np.mean(trials) < 0.07
 
 
+@pytest.mark.parametrize(("n_trainings", "n_people"), [(2, 4), (2, 40), (3, 4), (3, 40)])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 10.0])
+def test_at_most_one_true_zero_in_eight_is_called_a_difference_whatever_seeds_do(
+    rng: np.random.Generator, n_trainings: int, n_people: int, spread: float
+) -> None:
+    # The seeds' spread against that of the mean over people; the items of a person stand for themselves.
+    seeds = rng.normal(scale=spread / np.sqrt(n_people), size=(2000, n_trainings, 1))
+    trials = seeds + rng.normal(size=(2000, 1, n_people)) + 0.3 * rng.normal(size=(2000, n_trainings, n_people))
+    called = [mean_over_people(values, np.arange(n_people)).excludes_zero for values in trials]
+    assert 0.02 < np.mean(called) < 0.125
+
+
+def test_a_difference_that_only_one_training_shows_is_none(rng: np.random.Generator) -> None:
+    people = np.repeat(np.arange(10), 2)
+    once = 0.3 + 0.05 * rng.normal(size=20)
+    assert mean_over_people(once, people).excludes_zero
+    assert not mean_over_people(np.stack([once, once - 0.4]), people).excludes_zero
+    assert mean_over_people(np.stack([once, once + 0.01]), people).excludes_zero
+
+
 def test_failed_items_are_left_out_and_one_person_has_no_interval() -> None:
     interval = mean_over_people(np.array([1.0, np.nan, 3.0]), np.array(["a", "a", "b"]))
     assert (interval.mean, interval.n_items, interval.n_people) == (2.0, 2, 2)
@@ -30,6 +50,8 @@ def test_failed_items_are_left_out_and_one_person_has_no_interval() -> None:
     assert np.isnan(alone.low)
     assert not alone.excludes_zero
     assert np.isnan(mean_over_people(np.array([np.nan]), np.array(["a"])).mean)
+    twice = mean_over_people(np.array([[1.0, 2.0, 3.0], [2.0, np.nan, 5.0]]), np.array(["a", "b", "c"]))
+    assert (twice.mean, twice.n_items, twice.n_people, twice.n_trainings) == (2.75, 2, 2, 2)
 
 
 def scores(noise: np.ndarray, **offsets: float) -> pd.DataFrame:
@@ -44,7 +66,7 @@ def scores(noise: np.ndarray, **offsets: float) -> pd.DataFrame:
 
 def test_pairing_takes_out_what_the_images_share(rng: np.random.Generator) -> None:
     shared = rng.normal(0, 2, 20)
-    interval = paired_difference(scores(shared + 0.05 * rng.normal(size=20), wild=0.3), scores(shared, wild=0))
+    interval = paired_difference([scores(shared + 0.05 * rng.normal(size=20), wild=0.3)], [scores(shared, wild=0)])
     assert interval.excludes_zero
     assert abs(interval.mean - 0.3) < 0.05
 
@@ -52,13 +74,25 @@ def test_pairing_takes_out_what_the_images_share(rng: np.random.Generator) -> No
 def test_table_compares_like_settings_and_says_when_a_difference_is_undecided(rng: np.random.Generator) -> None:
     shared = rng.normal(0, 2, 20)
     per_image = {
-        "full": scores(shared, wild=0, three_view=0.1, single_view=0.7),
-        "no_eye": scores(shared + rng.normal(0, 1, 20), wild=0, three_view=0.1, single_view=0.7),
-        "no_lip": scores(shared, wild=1, three_view=2, single_view=3),
-        "mean_head": scores(shared, wild=2, single_view=1),
+        "full": [scores(shared + step, wild=0, three_view=0.1, single_view=0.7) for step in (0.01, -0.01)],
+        "no_eye": [scores(shared + rng.normal(0, 1, 20), wild=0, three_view=0.1, single_view=0.7) for _ in range(2)],
+        "no_lip": [scores(shared, wild=1, three_view=2, single_view=3) for _ in range(2)],
+        "mean_head": [scores(shared, wild=2, single_view=1)],
     }
     table = difference_table(per_image, "full").set_index("method")
     assert table.index.tolist() == ["no_eye", "no_lip", "mean_head"]
-    assert table.loc["no_eye", "wild"].endswith("of 10, undecided")
-    assert [cell.split()[0] for cell in table.loc["no_lip"]] == ["+1.00", "+1.90", "+2.30"]
-    assert [cell.split()[0] for cell in table.loc["mean_head"]] == ["+2.00", "+0.90", "+0.30"]
+    assert table["trainings"].tolist() == [2, 2, 2]
+    cells = table.drop(columns="trainings")
+    assert cells.loc["no_eye", "wild"].endswith("of 10, undecided")
+    assert [cell.split()[0] for cell in cells.loc["no_lip"]] == ["+1.00", "+1.90", "+2.30"]
+    assert [cell.split()[0] for cell in cells.loc["mean_head"]] == ["+2.00", "+0.90", "+0.30"]
+
+
+def test_means_come_with_their_intervals(rng: np.random.Generator) -> None:
+    noise = rng.normal(0, 2, 20)
+    per_image = {"full": [scores(noise, wild=0, three_view=1, single_view=2)] * 2, "mean_head": [scores(noise, wild=3)]}
+    table = mean_table(per_image).set_index("method")
+    interval = mean_over_people(4 + noise, np.arange(20) // 2)
+    assert table.loc["full", "wild"] == f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}] of 10"
+    assert table["trainings"].to_dict() == {"full": 2, "mean_head": 1}
+    assert table.loc["mean_head", "lab, one view"] == "-"

@@ -1,19 +1,32 @@
 """One weight changed by `dvc exp run -S`, at the smallest size."""
 
+import json
 import subprocess
 
+import pandas as pd
 import pytest
 from scratch_clone import Clone, ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 
-def test_changing_a_loss_reruns_training_and_what_follows(clone: Clone) -> None:
-    done = clone.run("dvc", "exp", "run", "-S", "loss.eye=0")
+def test_changing_a_loss_reruns_training_and_a_further_seed_adds_some(clone: Clone) -> None:
+    done = clone.run("dvc", "exp", "run", "-S", "loss.eye=0", "-S", "train.further_seeds=[3]")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     # no_eye trains to the same bytes as before, so it is not scored again.
     stages = [name.split("@")[0] for name in ran(done)]
-    assert set(stages) == {"train", "evaluate", "refined", "attribution", "report"}
-    assert stages.count("train") == 2
+    assert set(stages) == {
+        "train", "train_again", "evaluate", "evaluate_again", "refined", "attribution", "report"}  # fmt: skip
+    assert stages.count("train") == stages.count("train_again") == 2
+    assert {"train_again@full-3", "evaluate_again@no_eye-3"} <= set(ran(done))
+    differences = pd.read_csv(clone.folder / "reports/tables/differences.csv").set_index("method")
+    assert differences["trainings"].tolist() == [2] * len(differences)
+    once, twice = (
+        json.loads((clone.folder / f"reports/metrics/{name}.json").read_text()) for name in ("full", "full-3")
+    )
+    merged = json.loads((clone.folder / "reports/metrics.json").read_text())
+    first, second, both = (found["lab"]["three_view"]["cd_mm"] for found in (once, twice, merged["full"]))
+    assert first != second
+    assert both == pytest.approx((first + second) / 2, abs=1e-5)
     clone.run("dvc", "exp", "remove", "-A")
     subprocess.run(["git", "checkout", "-q", "."], cwd=clone.folder, check=True)
