@@ -180,9 +180,22 @@ class Flame(nn.Module):
             world_rotations.append(world_rotations[parent] @ rotations[:, joint])
         return torch.stack(world_rotations, 1), torch.stack(world_joints, 1)
 
+    def fixed_landmarks(self, vertices: Tensor) -> Tensor:
+        """The 68 landmarks as annotations in space have them: the contour where it lies on a head that looks ahead.
+
+        Args:
+            vertices: [B, V, 3] of this decoder, in any frame, or as an affine camera has projected them.
+
+        Returns:
+            [B, 68, 3] in that frame.
+        """
+        return self._gather_landmarks(vertices, torch.zeros(len(vertices), dtype=torch.int64, device=vertices.device))
+
     def _landmarks(self, vertices: Tensor, head_rotation: Tensor) -> Tensor:
+        return self._gather_landmarks(vertices, contour_row(head_rotation.detach()))
+
+    def _gather_landmarks(self, vertices: Tensor, row: Tensor) -> Tensor:
         batch = vertices.shape[0]
-        row = contour_row(head_rotation.detach())
         corners = torch.cat([self.contour_corners[row], self.static_corners.expand(batch, -1, -1)], 1)
         barycentric = torch.cat([self.contour_barycentric[row], self.static_barycentric.expand(batch, -1, -1)], 1)
         index = corners.flatten(1)[..., None].expand(-1, -1, 3)

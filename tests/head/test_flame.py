@@ -177,3 +177,17 @@ def test_some_vertices_alone_are_decoded_as_among_all(head: HeadModel) -> None:
     torch.testing.assert_close(some.joints, every.joints)
     left_out = place < 0
     assert left_out.sum() == len(head.template) - some.vertices.shape[1]
+
+
+def test_fixed_landmarks_turn_with_the_head_as_the_contour_of_one_that_looks_ahead(head: HeadModel) -> None:
+    flame = Flame(head, 100, 50)
+    shape, expression, pose = random_parameters(2)
+    pose[:, :6] = 0
+    ahead = flame(shape, expression, pose)
+    pose[:, :3] = torch.tensor([0.1, 0.9, -0.2])
+    turned = flame(shape, expression, pose)
+    rotation = rotation_from_axis_angle(pose[:, :3])
+    root = turned.joints[:, :1]
+    expected = (ahead.landmarks - root) @ rotation.mT + root
+    torch.testing.assert_close(flame.fixed_landmarks(turned.vertices), expected, atol=1e-6, rtol=0)
+    assert (turned.landmarks - expected)[:, :17].norm(dim=-1).max() > 0.005
