@@ -143,6 +143,7 @@ def _doctor(chosen: argparse.Namespace) -> None:
         ("head.path", params.head.path),
         ("data.multipie", params.data.multipie),
         ("data.facescape", params.data.facescape),
+        ("data.aflw2000", params.data.aflw2000),
     ):
         print(f"{label}: {path} {'found' if path.exists() else 'missing'}")
 

@@ -47,6 +47,7 @@ class SynthesizeParams(Section):
     illuminations: list[Annotated[int, Field(ge=0, le=19)]] = Field(min_length=1)
     wild_per_bin: Count
     lab_subjects: Count
+    aflw2000_per_bin: Count = 10
     relief_mm: Weight
 
 
@@ -55,6 +56,7 @@ class DataParams(Section):
 
     multipie: Path
     facescape: Path
+    aflw2000: Path = Path("data/raw/aflw2000")
     image_size: Annotated[int, Field(ge=128, le=512, multiple_of=8)]
     illuminations: list[Annotated[int, Field(ge=0, le=19)]] | None = None
     crop_scale: Annotated[float, Field(ge=1, le=3)] = 1.25
@@ -192,7 +194,7 @@ class Params(Section):
         return [variant, *(f"{variant}{_AGAIN}{seed}" for seed in self.train.further_seeds)]
 
     def of_training(self, name: str) -> tuple[str, Params]:
-        """The variant that a training's name names, and the parameters with its seed.
+        """The variant that a training's name names, and the parameters with its seed and no further ones.
 
         Raises:
             UserError: what follows the variant is not a seed.
@@ -200,7 +202,8 @@ class Params(Section):
         variant, again, seed = name.partition(_AGAIN)
         if again and not seed.isdecimal():
             raise UserError(f"train: '{name}' is not a training; expected a variant, or one and a seed such as full-1")
-        return variant, self.model_copy(update={"seed": int(seed)}) if again else self
+        alone = self.train.model_copy(update={"further_seeds": []})
+        return variant, self.model_copy(update={"seed": int(seed) if again else self.seed, "train": alone})
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

@@ -39,7 +39,7 @@ def stage(variant: str) -> None:
     with tracked("evaluate", logged, [judged, root], variant):
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant not in ONE_VIEW)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-        method = _method(variant, params, photographs)
+        method = method_named(variant, params, photographs)
         unfinished = Path(f"reports/per_image/{variant}.scores.partial")
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         per_image, predictions = run(method, jobs, params.engine.workers, unfinished)
@@ -56,7 +56,8 @@ def stage(variant: str) -> None:
         unfinished.unlink()
 
 
-def _method(variant: str, params: Params, photographs: Photographs) -> Method:
+def method_named(variant: str, params: Params, photographs: Photographs) -> Method:
+    """The method that a name of `stage` stands for, over photographs of a benchmark."""
     submit = params.evaluate.submit
     if variant == MEAN_HEAD:
         return MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale, submit)

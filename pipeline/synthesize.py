@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mfnet.config import load_params
 from mfnet.head import procedural_head
+from mfnet.synthesis.aflw2000_tree import synthesize_aflw2000
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 from mfnet.synthesis.multipie_tree import synthesize_multipie
 from pipeline.stage import main, whole_folder
@@ -13,7 +14,7 @@ RAW = Path("data/raw")
 
 
 def stage() -> None:
-    """Write data/raw/head.npz, data/raw/multipie and data/raw/facescape."""
+    """Write data/raw/head.npz, and data/raw/multipie, data/raw/facescape and data/raw/aflw2000."""
     params = load_params()
     made, seed, workers = params.synthesize, params.seed, params.engine.workers
     with tracked("synthesize", {"seed": seed, "synthesize": made.model_dump()}, []):
@@ -24,7 +25,10 @@ def stage() -> None:
             n_multipie = synthesize_multipie(folder, head, head_path, made, seed, workers)
         with whole_folder(RAW / "facescape") as folder:
             n_facescape = synthesize_facescape(folder, head, head_path, made, seed, workers)
-        log_metrics({"multipie_photographs": n_multipie, "facescape_images": n_facescape})
+        with whole_folder(RAW / "aflw2000") as folder:
+            n_aflw2000 = synthesize_aflw2000(folder, head, head_path, made, seed, workers)
+        counts = {"multipie_photographs": n_multipie, "facescape_images": n_facescape, "aflw2000_images": n_aflw2000}
+        log_metrics(counts)
 
 
 if __name__ == "__main__":

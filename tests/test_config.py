@@ -60,9 +60,11 @@ def test_a_wrong_parameter_is_named_in_one_line(tmp_path: Path, key: str, value:
 def test_a_training_is_named_by_its_variant_and_a_further_seed(tmp_path: Path) -> None:
     params = load_params(changed(tmp_path, "train.further_seeds", [7, 3]))
     assert params.trainings("no_eye") == ["no_eye", "no_eye-7", "no_eye-3"]
-    assert params.of_training("no_eye") == ("no_eye", params)
-    variant, again = params.of_training("no_eye-7")
-    assert (variant, again.seed, again.train) == ("no_eye", 7, params.train)
+    for name, seed in (("no_eye", params.seed), ("no_eye-7", 7)):
+        variant, alone = params.of_training(name)
+        assert (variant, alone.seed, alone.train.steps) == ("no_eye", seed, params.train.steps)
+        # As a model's config.json it must be read again.
+        assert Params.model_validate_json(alone.model_dump_json()) == alone
     with pytest.raises(UserError, match="'full-x' is not a training"):
         params.of_training("full-x")
 

@@ -117,6 +117,8 @@ def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit
     pinhole = {"before the true pinhole": predicted}
     for name, parts in _REPLACED.items():
         pinhole[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
+    unshaped = {part: torch.zeros_like(getattr(true, part)) for part in ("shape", "expression", "jaw")}
+    pinhole["mean head, true pose"] = true._replace(**unshaped)
     crop = squares[0].crop
     return {
         "as it is": _orthographic(flame, predicted, crop, job.item),

@@ -103,9 +103,21 @@ def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
         f"Lab CD of {method} from three views, mm, with the 95% interval over people. As it is: scaled orthography, "
         "and three pupil distances high as FaceScape's loaders make it. Before the true pinhole: the same parameters "
         "seen in perspective, at the distance that the head's own size gives. From there down one part at a time is "
-        "that of the oracle fit. Strict: the prediction's depth aligned to the end, not in the benchmark's one step."
+        "that of the oracle fit; the mean head, placed and turned like it, is what knowing nothing of a person's shape "
+        "and expression gives. Strict: the prediction's depth aligned to the end, not in the benchmark's one step."
     )
     return Section("What holds accuracy back", attribution.round(2), note)
+
+
+def aflw2000_section(metrics: dict[str, dict[str, float]], method: str) -> Section:
+    """What `mfnet.evaluation.aflw2000.summarise` gave for a method."""
+    note = (
+        f"Landmarks of {method} from one photograph: mean distance in per cent of the square root of the area of the "
+        "true ones' box, by yaw in degrees; the mean is over the three bins. Predictions see the photograph cropped "
+        "around its annotation, nothing else of it."
+    )
+    row = {name: f"{values['nme_percent']:.2f} ({values['n']})" for name, values in metrics.items()}
+    return Section("Landmarks on AFLW2000-3D", pd.DataFrame([{"method": method, **row}]), note)
 
 
 def _section(section: Section) -> str:

@@ -48,4 +48,5 @@ def test_true_parts_lead_to_the_oracle_and_the_loader_away_from_it(head: HeadMod
     assert alone["cd_mm"].mean() == pytest.approx(found["before the true pinhole"], rel=1e-6)
     assert found["all of them"] < 1.3
     assert found["all of them"] == found.min()
+    assert found["mean head, true pose"] > 2 * found["all of them"]
     assert found["all of them, as it is"] > 2 * found["all of them"]

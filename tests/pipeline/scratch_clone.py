@@ -12,7 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SMALLEST = {
-    "synthesize": {"multipie_subjects": 4, "recordings": 1, "illuminations": [7], "wild_per_bin": 1, "lab_subjects": 1},
+    "synthesize": {"multipie_subjects": 4, "recordings": 1, "illuminations": [7], "wild_per_bin": 1, "lab_subjects": 1,
+                   "aflw2000_per_bin": 1},
     "data": {"triplets": 16},
     "train": {"variants": ["full", "no_eye"], "steps": 4, "batch": 4, "multiop_pairs": 1, "multiop_after": 0.5,
               "log_every": 1, "picture_every": 4, "checkpoint_every": 4},

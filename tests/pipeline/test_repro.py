@@ -26,9 +26,13 @@ def test_reports_are_made(clone: Clone) -> None:
         "no_eye", "refined", "mean_head", "landmark_fit", "oracle_fit"}  # fmt: skip
     held_back = pd.read_csv(clone.folder / "reports/tables/attribution.csv").set_index("what")["cd_mm"]
     assert held_back["all of them"] < min(held_back["as it is"], held_back["all of them, as it is"])
+    landmarks = metrics["full"]["aflw2000"]
+    assert {name: values["n"] for name, values in landmarks.items()} == {"0-30": 1, "30-60": 1, "60-90": 1, "mean": 3}
+    assert 0 < landmarks["mean"]["nme_percent"] < 40
     page = (clone.folder / "reports/index.html").read_text()
-    assert page.count("<img src='data:image/png;base64") == 10
+    assert page.count("<img src='data:image/png;base64") == 11
     assert "What holds accuracy back" in page
+    assert "Landmarks on AFLW2000-3D" in page
     assert "src='http" not in page
     assert "Three.js Authors" in page
     for table in (1, 2, 3):
@@ -47,7 +51,7 @@ def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
     runs = json.loads(found.stdout.splitlines()[-1])
     by_name = {run["name"]: run for run in runs}
     assert {run["status"] for run in runs} == {"FINISHED"}
-    stages = {"synthesize", "index", "preprocess", "flow", "attribution", "report"}
+    stages = {"synthesize", "index", "preprocess", "flow", "attribution", "aflw2000", "report"}
     stages |= {f"{stage}@{variant}" for stage in ("train", "evaluate") for variant in ("full", "no_eye")}
     stages |= {f"evaluate@{baseline}" for baseline in ("refined", "mean_head", "landmark_fit", "oracle_fit")}
     assert stages | {"pipeline"} == set(by_name)

@@ -1,0 +1,72 @@
+"""The table's methods on people of another make: `python benchmarks/other_head.py head_ict.npz` after a `make repro`.
+
+Makes a FaceScape benchmark of people drawn from a head model that nothing here was trained on or fitted with
+(`mfnet convert ict CHECKOUT head_ict.npz` makes such a file from ICT-FaceKit), scores the first variant, its refinement
+and the baselines there, all with the head of params.yaml, and prints CD in mm. The set is kept in
+`data/other_head/facescape`, and made again only for another head or other settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from mfnet.config import Params, load_params
+from mfnet.data.facescape import BINS, Benchmark
+from mfnet.data.landmarks import landmark_detector
+from mfnet.evaluation.benchmark import plan, run, summarise
+from mfnet.evaluation.methods import Photographs
+from mfnet.evaluation.tables import BASELINES, REFINED
+from mfnet.evaluation.uncertainty import difference_table
+from mfnet.head import HeadModel
+from mfnet.synthesis.facescape_tree import synthesize_facescape
+from pipeline.evaluate import ONE_VIEW, method_named
+from pipeline.stage import whole_folder
+
+ROOT = Path("data/other_head/facescape")
+
+
+def make(head_path: Path, params: Params) -> None:
+    """Write the benchmark, if that has not been done for the same head and settings."""
+    made_from = f"{head_path.resolve()} {head_path.stat().st_mtime_ns} {params.seed} {params.synthesize}"
+    note = ROOT.with_name("made_from.txt")
+    if ROOT.is_dir() and note.is_file() and note.read_text() == made_from:
+        return
+    with whole_folder(ROOT) as folder:
+        synthesize_facescape(
+            folder, HeadModel.load(head_path), head_path, params.synthesize, params.seed, params.engine.workers
+        )
+    note.write_text(made_from)
+
+
+def row(name: str, table: pd.DataFrame) -> dict[str, object]:
+    """CD of a method in the wild bins and in the lab."""
+    found = summarise(table)
+    wild = {f"wild {place}": found["wild"][place]["cd_mm"] for place in BINS}
+    lab = {setting: found["lab"].get(setting, {}).get("cd_mm") for setting in ("three_view", "single_view")}
+    return {"method": name, **wild, "lab, three views": lab["three_view"], "lab, one view": lab["single_view"]}
+
+
+def main() -> None:
+    """Make, score and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("head", type=Path, help="head.npz of another make")
+    chosen = parser.parse_args()
+    params = load_params()
+    make(chosen.head, params)
+    photographs = Photographs(ROOT, landmark_detector("sidecar", ROOT))
+    first = params.train.variants[0]
+    scores = {}
+    for name in (first, REFINED, *BASELINES):
+        jobs = plan(Benchmark(ROOT), params.evaluate.lab_views, three_view=name not in ONE_VIEW)
+        scores[name], _ = run(method_named(name, params, photographs), jobs, params.engine.workers)
+    print(pd.DataFrame([row(*item) for item in scores.items()]).to_markdown(index=False, floatfmt=".2f"))
+    print()
+    differences = difference_table({name: [table] for name, table in scores.items()}, first)
+    print(differences.drop(columns="trainings").to_markdown(index=False))
+
+
+if __name__ == "__main__":
+    main()

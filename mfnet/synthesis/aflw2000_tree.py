@@ -1,0 +1,79 @@
+"""Generated people as AFLW2000-3D: one photograph each, turned up to a profile, and the annotation beside it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.io
+
+from mfnet.config import SynthesizeParams
+from mfnet.data.aflw2000 import BINS, IMAGE_SIZE, TO_MATLAB
+from mfnet.head import HeadModel
+from mfnet.parallel import parallel_map
+from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
+from mfnet.synthesis.photograph import Photographer, draw_background, draw_light
+from mfnet.synthesis.pose import head_rotation
+
+_HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
+_BIN_YAWS = ((0.0, 29.0), (31.0, 59.0), (61.0, 88.0))
+_PIXELS_PER_METRE = (1100.0, 1700.0)
+_JPEG_QUALITY = 95
+# Of the Basel model that the original's heads are drawn from; a generated head has none.
+_BASEL_PARAMETERS = {"Shape_Para": (199, 1), "Exp_Para": (29, 1), "Tex_Para": (199, 1)}
+_BASEL_LIGHT = {"Illum_Para": (1, 10), "Color_Para": (1, 7)}
+
+
+def synthesize_aflw2000(
+    root: Path, head: HeadModel, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None
+) -> int:
+    """Make the folder at root, of people who are in no other generated set. Returns the number of photographs."""
+    root.mkdir(parents=True, exist_ok=True)
+    count = params.aflw2000_per_bin * len(BINS)
+    work = partial(_photograph, root=root, count=count, head_path=head_path, relief_mm=params.relief_mm, seed=seed)
+    return len(parallel_map(work, list(range(count)), "AFLW2000-3D photographs", workers))
+
+
+def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: float, seed: int) -> None:
+    """One person by scaled orthography, the original's camera: image and annotation."""
+    rng = np.random.default_rng([seed, 4, index])
+    head = HeadModel.load(head_path)
+    sculptor = Sculptor(head)
+    person = draw_person(rng, head, relief_mm)
+    vertices, landmarks = sculptor.sculpt(person, draw_performance(rng, head, "any"))
+    yaw = rng.uniform(*_BIN_YAWS[index * len(BINS) // count]) * rng.choice([-1, 1])
+    pitch, roll = rng.normal(size=2) * (8, 10)
+    rotation = head_rotation(yaw, pitch, roll)
+    scale, shift = rng.uniform(*_PIXELS_PER_METRE), rng.normal(size=2) * 12
+
+    def place(points: np.ndarray) -> np.ndarray:
+        """Pixels, x right, y down, 0 at the edge, and depth away from the camera in the same unit."""
+        pixels = (points - _HEAD_CENTRE) @ rotation.T * scale * [1, -1, -1]
+        pixels[:, :2] += IMAGE_SIZE / 2 + shift
+        return pixels
+
+    projected = place(vertices) * (2 / IMAGE_SIZE) - [1, 1, 0]
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    photographer = Photographer(sculptor, person, rng)
+    light = draw_light(rng, rng.uniform(-1.3, 1.3), rng.uniform(-0.2, 0.9), rng.uniform(0.5, 1.1))
+    image = photographer.see(vertices @ rotation.T, projected, size).photograph(light, draw_background(rng, size))
+    # The original's numbers have gaps too: they are those of the photographs in AFLW.
+    stem = f"image{2 * index + 2:05d}"
+    cv2.imwrite(str(root / f"{stem}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    scipy.io.savemat(root / f"{stem}.mat", _annotation(place(landmarks), (pitch, yaw, roll), scale))
+
+
+def _annotation(points: np.ndarray, angles: tuple[float, float, float], scale: float) -> dict[str, np.ndarray]:
+    """What the original's files hold, from landmarks [68, 3] in pixels and degrees of pitch, yaw and roll."""
+    landmarks = points * [1, 1, -1] + [TO_MATLAB, TO_MATLAB, 0]
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    pose = np.array([[*-np.radians(angles), 0, 0, 0, scale]])
+    nothing = {name: np.zeros(shape) for name, shape in (_BASEL_PARAMETERS | _BASEL_LIGHT).items()}
+    return nothing | {
+        "pt3d_68": landmarks.T.astype(np.float32),
+        "pt2d": landmarks[:, :2].T.astype(np.float32),
+        "Pose_Para": pose.astype(np.float32),
+        "roi": np.array([[*low, *high]]).round().astype(np.int16),
+    }
