@@ -37,6 +37,7 @@ from mfnet.landmark_fit import LandmarkFit
 from mfnet.multiview import ViewPairs, correspondences, measured_pairs, project_pairs, render_pairs
 from mfnet.network import Parameters, decode, mean_parameters
 from mfnet.render import Renderer
+from mfnet.render.renderer import View
 
 NAMES = ("packaged", "classical", "dis", "torchvision:small", "torchvision:large")
 VIEWS = ("front", "left", "right")
@@ -161,10 +162,20 @@ class Triplets:
         )
 
 
+class TextureHeld(Renderer):
+    """A renderer through whose texture no gradient reaches where it was sampled in the source photograph."""
+
+    def extract(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        """See Renderer."""
+        texture, weight = super().extract(photograph, view)
+        return texture.detach(), weight
+
+
 def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataFrame:
     """Every form of equation 6 with every estimator: time of four pairs, mean cosine of the gradient by group."""
     triplets = Triplets(head, people, float(np.radians(yaw_degrees)), seed=0)
     given = (triplets.flame, triplets.renderer)
+    held = TextureHeld(head, _SIZE, 128, _N_ALBEDO)
     rows = []
     for name, estimator in estimators().items():
         batch = triplets.batch(estimator)
@@ -178,9 +189,13 @@ def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataF
         def precomputed(parameters: Parameters, pairs: Tensor, batch=batch) -> Tensor:  # type: ignore[no-untyped-def]
             return losses.multiview_projection(*project_pairs(*given, parameters, batch, pairs))
 
+        def in_loop_held(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
+            shown = render_pairs(triplets.flame, held, parameters, batch, pairs, False)
+            return losses.multiview_optical(estimator, *shown)
+
         forms = {"measured": measured, "precomputed": precomputed}
         if estimator.differentiable:
-            forms = {"in_loop": in_loop, **forms}
+            forms = {"in_loop": in_loop, "in_loop, texture held": in_loop_held, **forms}
         for form, term in forms.items():
             rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
 
