@@ -31,4 +31,5 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 clean:
-	rm -rf data/raw data/faces data/flow data/*.parquet models reports/curves reports/figures reports/heat
+	rm -rf data/raw data/faces data/flow data/*.parquet models reports/aflw2000 reports/curves reports/figures \
+		reports/heat reports/metrics reports/per_image

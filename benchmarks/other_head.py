@@ -3,7 +3,7 @@
 Makes a FaceScape benchmark of people drawn from a head model that nothing here was trained on or fitted with
 (`mfnet convert ict CHECKOUT head_ict.npz` makes such a file from ICT-FaceKit), scores the first variant, its refinement
 and the baselines there, all with the head of params.yaml, and prints CD in mm. The set is kept in
-`data/other_head/facescape`, and made again only for another head or other settings.
+`data/other_head/facescape`, and made again for another head, other settings or other code.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from mfnet.head import HeadModel
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 from pipeline.evaluate import ONE_VIEW, method_named
 from pipeline.stage import whole_folder
+from pipeline.tracking import made_from
 
 ROOT = Path("data/other_head/facescape")
 
 
 def make(head_path: Path, params: Params) -> None:
-    """Write the benchmark, if that has not been done for the same head and settings."""
-    made_from = f"{head_path.resolve()} {head_path.stat().st_mtime_ns} {params.seed} {params.synthesize}"
-    note = ROOT.with_name("made_from.txt")
-    if ROOT.is_dir() and note.is_file() and note.read_text() == made_from:
+    """Write the benchmark, if that has not been done from the same head, settings and code."""
+    made_of = f"{made_from([head_path])} {params.seed} {params.synthesize}"
+    note = ROOT.with_name("made_of.txt")
+    if ROOT.is_dir() and note.is_file() and note.read_text() == made_of:
         return
     with whole_folder(ROOT) as folder:
         synthesize_facescape(
             folder, HeadModel.load(head_path), head_path, params.synthesize, params.seed, params.engine.workers
         )
-    note.write_text(made_from)
+    note.write_text(made_of)
 
 
 def row(name: str, table: pd.DataFrame) -> dict[str, object]:

@@ -197,11 +197,12 @@ class Params(Section):
         """The variant that a training's name names, and the parameters with its seed and no further ones.
 
         Raises:
-            UserError: what follows the variant is not a seed.
+            UserError: it is neither a variant nor one and a seed.
         """
         variant, again, seed = name.partition(_AGAIN)
-        if again and not seed.isdecimal():
-            raise UserError(f"train: '{name}' is not a training; expected a variant, or one and a seed such as full-1")
+        if variant not in VARIANTS or (again and not (seed.isdecimal() and seed == str(int(seed)))):
+            known = ", ".join(VARIANTS)
+            raise UserError(f"train: '{name}' is not a training; expected {known}, or one and a seed such as full-1")
         alone = self.train.model_copy(update={"further_seeds": []})
         return variant, self.model_copy(update={"seed": int(seed) if again else self.seed, "train": alone})
 

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
+import cv2
 import mlflow
 
 from mfnet.config import load_params
 from mfnet.data.aflw2000 import load_aflw2000
 from mfnet.evaluation.aflw2000 import picture_sheet, predict_landmarks, score, summarise
-from mfnet.evaluation.figures import write_picture
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
@@ -25,7 +25,7 @@ def stage() -> None:
         metrics = summarise(per_image)
         with whole_folder("reports/aflw2000") as folder:
             per_image.to_csv(folder / "per_image.csv", index=False, float_format="%.6f")
-            write_picture(folder / "pictures.png", picture_sheet(reconstructor, items, landmarks))
+            cv2.imwrite(str(folder / "pictures.png"), picture_sheet(reconstructor, items, landmarks)[..., ::-1])
         with whole_file("reports/metrics/aflw2000.json") as path:
             path.write_text(json.dumps(metrics, indent=1) + "\n")
         mlflow.log_artifacts("reports/aflw2000", "aflw2000")

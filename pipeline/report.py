@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 
 from mfnet.config import load_params
+from mfnet.data.facescape import Benchmark
 from mfnet.evaluation.benchmark import averaged, load_scores, summarise
+from mfnet.evaluation.gallery import reconstruction_sheet
 from mfnet.evaluation.page import Section, aflw2000_section, attribution_section, differences_section, means_section
 from mfnet.evaluation.report import draw_figures, page_of
 from mfnet.evaluation.tables import BASELINES, REFINED, build_tables, merged_metrics, worst_images, write_tables
 from mfnet.evaluation.uncertainty import difference_table, mean_table
+from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
 
@@ -33,8 +36,8 @@ def stage() -> None:
             merged[variant]["landmarks"] = {"held_out_error": _held_out_error(names)}
         aflw2000 = json.loads((REPORTS / "metrics" / "aflw2000.json").read_text())
         merged[variants[0]]["aflw2000"] = aflw2000
-        tables = build_tables(metrics, variants)
-        differences, means = difference_table(scores, variants[0]), mean_table(scores)
+        tables = build_tables(metrics, variants, len(trainings[variants[0]]))
+        differences, means = difference_table(scores, variants[0], of_first=[REFINED]), mean_table(scores)
         held_back = pd.read_csv(REPORTS / "attribution.csv")
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
@@ -42,7 +45,10 @@ def stage() -> None:
             means.to_csv(folder / "means.csv", index=False)
             held_back.to_csv(folder / "attribution.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
-            draw_figures(REPORTS, folder, params, per_image)
+            reconstructor = Reconstructor.load(Path("models") / variants[0])
+            people = reconstruction_sheet(reconstructor, pd.read_parquet("data/triplets.parquet"), Path("data/faces"))
+            benchmark = Benchmark(params.data.facescape)
+            draw_figures(REPORTS, folder, variants, people, reconstructor.head, benchmark, per_image)
         with whole_file(REPORTS / "index.html") as path:
             sections = [
                 means_section(means),

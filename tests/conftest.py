@@ -75,6 +75,11 @@ def flame_files(head: HeadModel, tmp_path: Path) -> Iterator[dict[str, Path]]:
         "static_lmk_bary_coords": head.static_landmark_barycentric.astype(float),
         "dynamic_lmk_faces_idx": torch.tensor(head.contour_landmark_faces),
         "dynamic_lmk_bary_coords": torch.tensor(head.contour_landmark_barycentric),
+        # The jaw's own points are not the frontal contour's: here they are those of another row.
+        "full_lmk_faces_idx": np.r_[head.contour_landmark_faces[30], head.static_landmark_faces][None],
+        "full_lmk_bary_coords": np.concatenate(
+            [head.contour_landmark_barycentric[30], head.static_landmark_barycentric]
+        )[None],
     }
     np.save(paths["landmarks"], embedding, allow_pickle=True)  # type: ignore[arg-type]
     np.savez(

@@ -65,8 +65,9 @@ def test_a_training_is_named_by_its_variant_and_a_further_seed(tmp_path: Path) -
         assert (variant, alone.seed, alone.train.steps) == ("no_eye", seed, params.train.steps)
         # As a model's config.json it must be read again.
         assert Params.model_validate_json(alone.model_dump_json()) == alone
-    with pytest.raises(UserError, match="'full-x' is not a training"):
-        params.of_training("full-x")
+    for name in ("full-x", "ful-1", "full-007", "full-", "refined"):
+        with pytest.raises(UserError, match=f"'{name}' is not a training"):
+            params.of_training(name)
 
 
 def test_missing_file_and_broken_yaml_are_one_line(tmp_path: Path) -> None:

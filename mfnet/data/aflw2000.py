@@ -5,8 +5,10 @@ Layout: `image00002.jpg` beside `image00002.mat`, all in one folder.
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
@@ -20,13 +22,18 @@ TO_MATLAB = 0.5
 _PATTERN = "image0*.jpg"
 _LANDMARKS, _POSE = "pt3d_68", "Pose_Para"
 _UPPER_EDGES = (30.0, 60.0)
+# What scipy raises for files that are damaged, by where.
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, NotImplementedError, zlib.error,
+    struct.error, scipy.io.matlab.MatReadError,
+)  # fmt: skip
 
 
 class AflwItem(NamedTuple):
     """One photograph.
 
-    landmarks: [68, 3] pixels, x right, y down, 0 at the image's edge, z in the same unit; the contour is that of the
-        jaw, also where the face hides it.
+    landmarks: [68, 3] pixels, x right, y down, 0 at the image's edge, z in the same unit towards the camera from
+        wherever; the contour is that of the jaw, also where the face hides it.
     yaw: degrees; + is the nose to image right.
     """
 
@@ -59,12 +66,18 @@ def _item(image: Path) -> AflwItem:
         raise UserError(f"data.aflw2000: {path} is missing; expected an annotation beside every photograph")
     try:
         content = scipy.io.loadmat(path, variable_names=[_LANDMARKS, _POSE])
-    except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"data.aflw2000: {path} is not a readable .mat file ({error})") from error
-    for name, shape in ((_LANDMARKS, (3, 68)), (_POSE, (1, 7))):
-        found = np.shape(content.get(name, ()))
-        if found != shape:
-            raise UserError(f"data.aflw2000: {path}: {name} has shape {found}, expected {shape}")
-    landmarks = content[_LANDMARKS].T.astype(np.float64) - [TO_MATLAB, TO_MATLAB, 0]
+    landmarks = _numbers(content, _LANDMARKS, path, (3, 68)).T - [TO_MATLAB, TO_MATLAB, 0]
     # Pitch, yaw and roll, in radians, of matrices transposed to the usual ones: its yaw turns the nose to image left.
-    return AflwItem(image.stem, image, landmarks, -float(np.degrees(content[_POSE][0, 1])))
+    yaw = -float(np.degrees(_numbers(content, _POSE, path, (1, 7))[0, 1]))
+    return AflwItem(image.stem, image, landmarks, yaw)
+
+
+def _numbers(content: dict[str, Any], name: str, path: Path, shape: tuple[int, int]) -> np.ndarray:
+    found = np.asarray(content.get(name, ()))
+    if found.shape != shape:
+        raise UserError(f"data.aflw2000: {path}: {name} has shape {found.shape}, expected {shape}")
+    if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise UserError(f"data.aflw2000: {path}: {name} holds what is not a finite number")
+    return found.astype(np.float64)

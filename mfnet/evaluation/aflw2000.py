@@ -60,12 +60,17 @@ def score(items: Sequence[AflwItem], landmarks: Sequence[np.ndarray]) -> pd.Data
     return pd.DataFrame(named | {"nme_percent": errors})
 
 
-def summarise(per_image: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Mean error and count of every yaw bin that has photographs; `mean` is over bins and not over photographs."""
-    bins = {name: rows["nme_percent"] for name, rows in per_image.groupby("bin")}
-    means = {name: {"nme_percent": float(bins[name].mean()), "n": len(bins[name])} for name in BINS if name in bins}
-    overall = float(np.mean([values["nme_percent"] for values in means.values()]))
-    return means | {"mean": {"nme_percent": overall, "n": len(per_image)}}
+def summarise(per_image: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Mean error and count of every yaw bin; `mean` is over the bins and not over photographs. Null where a bin, or for
+    `mean` one of them, has none."""
+    errors = [per_image.loc[per_image["bin"] == name, "nme_percent"] for name in BINS]
+    means = [float(values.mean()) if len(values) else None for values in errors]
+    found: dict[str, dict[str, float | None]] = {
+        name: {"nme_percent": mean, "n": len(values)} for name, mean, values in zip(BINS, means, errors, strict=True)
+    }
+    present = [mean for mean in means if mean is not None]
+    overall = float(np.mean(present)) if len(present) == len(BINS) else None
+    return found | {"mean": {"nme_percent": overall, "n": len(per_image)}}
 
 
 def picture_sheet(
@@ -88,7 +93,8 @@ def picture_sheet(
             marked = small.copy()
             for points, colour in ((item.landmarks[:, :2], _TRUE), (landmarks[index], _PREDICTED)):
                 for point in (points - [crop.centre_x, crop.centre_y]) * (_SIDE / crop.side) + _SIDE / 2:
-                    cv2.circle(marked, [round(value) for value in point], 1, colour, -1, cv2.LINE_AA)
+                    # OpenCV counts from the first pixel's centre.
+                    cv2.circle(marked, [round(value - 0.5) for value in point], 1, colour, -1, cv2.LINE_AA)
             pictures += [small, made.overlays[0], marked]
         pictures += [np.full((_SIDE, _SIDE, 3), 255, np.uint8)] * (3 * (per_bin - len(chosen)))
     return contact_sheet(pictures, 3 * per_bin, _SIDE)

@@ -147,7 +147,7 @@ def load_scores(folder: Path, trainings: Mapping[str, Sequence[str]]) -> dict[st
         paths = [folder / f"{name}.csv" for name in names]
         missing = [path for path in paths if not path.is_file()]
         if missing and len(missing) < len(paths):
-            raise UserError(f"report: {missing[0]} is missing; run the evaluate_again stage, or leave its seed out")
+            raise UserError(f"report: {missing[0]} is missing; run its evaluate stage, or leave out its seed")
         if not missing:
             found[method] = [pd.read_csv(path) for path in paths]
     if not found:
@@ -166,7 +166,9 @@ def averaged(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if any(not table.index.equals(tables[0].index) for table in tables):
         raise UserError("report: a method's trainings were scored on different items; run its evaluate stages again")
     means = pd.DataFrame(np.mean([table[[*METRICS]].to_numpy(float) for table in tables], 0), columns=[*METRICS])
-    return trainings[0].assign(**means)
+    # As read from a file, no failure is an empty cell, and a column of them has no text at all.
+    failures = [["" if pd.isna(cell) else str(cell) for cell in table["failure"]] for table in trainings]
+    return trainings[0].assign(**means, failure=[next(filter(None, of), "") for of in zip(*failures, strict=True)])
 
 
 def summarise(per_image: pd.DataFrame) -> dict:

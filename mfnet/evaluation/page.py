@@ -91,8 +91,8 @@ def differences_section(differences: pd.DataFrame, reference: str) -> Section:
 def means_section(means: pd.DataFrame) -> Section:
     """What `mean_table` gave."""
     note = (
-        "CD, mm, with the 95% interval and the number of people it rests on: where another draw of people, and of "
-        "seeds where there are several, would put the mean."
+        "CD, mm, with the number of people it rests on and the 95% interval of what it would be over all such people, "
+        "and all seeds where there are several trainings."
     )
     return Section("What the means are worth", means, note)
 
@@ -100,24 +100,30 @@ def means_section(means: pd.DataFrame) -> Section:
 def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
     """What `attribution` gave for a method's three views of the lab."""
     note = (
-        f"Lab CD of {method} from three views, mm, with the 95% interval over people. As it is: scaled orthography, "
-        "and three pupil distances high as FaceScape's loaders make it. Before the true pinhole: the same parameters "
-        "seen in perspective, at the distance that the head's own size gives. From there down one part at a time is "
-        "that of the oracle fit; the mean head, placed and turned like it, is what knowing nothing of a person's shape "
-        "and expression gives. Strict: the prediction's depth aligned to the end, not in the benchmark's one step."
+        f"Lab CD of {method} (its first training) from three views, mm, with the 95% interval over people. As it is: "
+        "scaled orthography, and three pupil distances high as FaceScape's loaders make it. Before the true pinhole: "
+        "the same parameters seen in perspective, at the distance that the head's own size gives. From there down one "
+        "part at a time is that of the oracle fit; the mean head, placed and turned like it, is what knowing nothing "
+        "of a person's shape and expression gives. Strict: the prediction's depth aligned to the end, not in the "
+        "benchmark's one step."
     )
     return Section("What holds accuracy back", attribution.round(2), note)
 
 
-def aflw2000_section(metrics: dict[str, dict[str, float]], method: str) -> Section:
+def aflw2000_section(metrics: dict[str, dict[str, float | None]], method: str) -> Section:
     """What `mfnet.evaluation.aflw2000.summarise` gave for a method."""
     note = (
-        f"Landmarks of {method} from one photograph: mean distance in per cent of the square root of the area of the "
-        "true ones' box, by yaw in degrees; the mean is over the three bins. Predictions see the photograph cropped "
+        f"Landmarks of {method} (its first training) from one photograph: mean distance in per cent of the square root "
+        "of the area of the true ones' box, by yaw in degrees, with the number of photographs; the mean is over the "
+        "three bins. The contour is the jaw's, also where the face hides it. Predictions see the photograph cropped "
         "around its annotation, nothing else of it."
     )
-    row = {name: f"{values['nme_percent']:.2f} ({values['n']})" for name, values in metrics.items()}
+    row = {name: f"{_percent(values['nme_percent'])} ({values['n']})" for name, values in metrics.items()}
     return Section("Landmarks on AFLW2000-3D", pd.DataFrame([{"method": method, **row}]), note)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _section(section: Section) -> str:

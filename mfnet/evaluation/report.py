@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mfnet.config import Params
 from mfnet.data.facescape import Benchmark
 from mfnet.evaluation import figures
 from mfnet.evaluation.comparison import comparison_sheet
-from mfnet.evaluation.gallery import camera_sheet, head_sheet, reconstruction_sheet
+from mfnet.evaluation.gallery import camera_sheet, head_sheet
 from mfnet.evaluation.heat import read_heat_mesh
 from mfnet.evaluation.page import Section, build_page
 from mfnet.evaluation.tables import BASELINES, REFINED, Table
 from mfnet.evaluation.turntable import turntable
-from mfnet.reconstruct import Reconstructor
+from mfnet.head import HeadModel
 
 _NOTES = [
     "Measured on this machine from the pipeline's data; with the embedded default these are generated heads "
-    "photographed into Multi-PIE's and FaceScape's layouts. Published rows come from the paper: real people.",
+    "photographed into the layouts of Multi-PIE, FaceScape and AFLW2000-3D. Published rows come from the paper: real "
+    "people.",
 ]
 _CAPTIONS = {
     "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the fused texture.",
@@ -39,30 +41,30 @@ _CAPTIONS = {
 }
 
 
-def draw_figures(reports: Path, folder: Path, params: Params, per_image: dict[str, pd.DataFrame]) -> None:
+def draw_figures(
+    reports: Path, folder: Path, variants: Sequence[str], reconstructions: np.ndarray, head: HeadModel,
+    benchmark: Benchmark, per_image: dict[str, pd.DataFrame],
+) -> None:  # fmt: skip
     """Write every figure that has a caption.
 
     Args:
-        reports: with what the train, evaluate and aflw2000 stages have left in it; models/ and data/ lie beside it.
+        reports: with the curves/, heat/ and aflw2000/ that stages have left in it.
         folder: to write to.
-        params: which variants there are, and where the benchmark is.
+        variants: of the ablation; the first one is shown alone.
+        reconstructions: of `reconstruction_sheet`.
+        head: what is reconstructed with.
+        benchmark: whose photographs were scored.
         per_image: method -> its scores.
     """
-    variants = params.train.variants
     first = variants[0]
-    reconstructor = Reconstructor.load(reports.parent / "models" / first)
-    triplets = pd.read_parquet(reports.parent / "data/triplets.parquet")
-    figures.write_picture(
-        folder / "reconstructions.png", reconstruction_sheet(reconstructor, triplets, reports.parent / "data/faces")
-    )
-    figures.write_picture(folder / "heads.png", head_sheet(reconstructor.head))
-    figures.write_picture(folder / "cameras.png", camera_sheet(reconstructor.head))
+    figures.write_picture(folder / "reconstructions.png", reconstructions)
+    figures.write_picture(folder / "heads.png", head_sheet(head))
+    figures.write_picture(folder / "cameras.png", camera_sheet(head))
     figures.curves(reports / "curves", variants, folder / "curves.png")
     figures.error_by_bin(per_image, folder / "cd_by_bin.png")
     compared = [name for name in (first, REFINED, *BASELINES) if name in per_image]
     figures.cumulative({name: per_image[name] for name in compared}, folder / "cumulative.png")
     figures.error_by_angle({name: per_image[name] for name in compared}, folder / "cd_by_angle.png")
-    benchmark = Benchmark(params.data.facescape)
     comparison_sheet(benchmark, reports / "heat", compared, folder / "comparison.png")
     figures.heat_sheet(reports / "heat", compared, folder / "heat.png")
     (folder / "aflw2000.png").write_bytes((reports / "aflw2000" / "pictures.png").read_bytes())

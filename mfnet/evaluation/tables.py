@@ -53,8 +53,14 @@ def merged_metrics(metrics: dict[str, dict[str, Any]], variants: list[str]) -> d
     return {name: metrics[name] for name in trained} | {"baselines": baselines}
 
 
-def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str]) -> list[Table]:
-    """Tables 1 (wild, one view), 2 (lab, three views and one) and 3 (ablation)."""
+def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str], n_trainings: int = 1) -> list[Table]:
+    """Tables 1 (wild, one view), 2 (lab, three views and one) and 3 (ablation).
+
+    Args:
+        metrics: method -> what `mfnet.evaluation.benchmark.summarise` gave.
+        variants: of the ablation.
+        n_trainings: of each variant, over which its figures are means; the caption says so.
+    """
     printed = published()
     wild = [_wild_row(metrics, name) for name in ("full", REFINED, *BASELINES) if name in metrics]
     wild += _published_wild(printed[printed["table"] == 1])
@@ -71,11 +77,14 @@ def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str]) -> lis
     order = [variant for variant in variants if variant != "full"] + ["full"] * ("full" in variants)
     ablation = [_wild_row(metrics, name) for name in order]
     ablation += _published_wild(printed[printed["table"] == 3])
-    return [
-        Table(1, "FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(wild)),
-        Table(2, "FaceScape lab; refined and landmark fit before the known pinholes", pd.DataFrame(lab)),
-        Table(3, "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)", pd.DataFrame(ablation)),
-    ]
+    captions = (
+        "FaceScape wild, one view, by pose bin (degrees)",
+        "FaceScape lab; refined and landmark fit before the known pinholes",
+        "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)",
+    )
+    means = f"; what is trained here: means over {n_trainings} trainings" if n_trainings > 1 else ""
+    rows = zip(captions, (wild, lab, ablation), strict=True)
+    return [Table(number, caption + means, pd.DataFrame(found)) for number, (caption, found) in enumerate(rows, 1)]
 
 
 def _source(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +36,8 @@ def mean_over_people(values: np.ndarray, people: np.ndarray) -> Interval:
     Images of one person share that person's error, so the spread is taken between people. A percentile bootstrap
     over people would call one in five true zeros a difference when there are four people; this one in twenty. A
     training's seed is shared by all of its images: the variance of the trainings' means is added, degrees of freedom
-    by Welch and Satterthwaite. Where seeds matter more than people one true zero in ten is called a difference with two
-    trainings, one in fifteen with three.
+    by Welch and Satterthwaite. Where seeds matter more than people up to one true zero in eight is called a difference
+    with two trainings, one in thirteen with three.
 
     Args:
         values: [N], or [S, N] of S trainings; items that one of them lacks (NaN) are left out.
@@ -96,12 +96,13 @@ def _rows(trainings: Sequence[pd.DataFrame], setting: str) -> list[pd.DataFrame]
     return [table[table["setting"] == setting] for table in trainings]
 
 
-def difference_table(per_image: Trainings, reference: str) -> pd.DataFrame:
+def difference_table(per_image: Trainings, reference: str, of_first: Collection[str] = ()) -> pd.DataFrame:
     """CD of every method minus the reference's, as text.
 
     Args:
         per_image: method -> for each of its trainings the table of `mfnet.evaluation.benchmark.run`.
         reference: the method to compare with; from three views in the lab where it has them.
+        of_first: methods that start from the reference's first training, and are compared with that one alone.
 
     Returns:
         The columns method, trainings, wild, and the two of the lab: "+0.31 [0.10, 0.52] of 40" in mm and people, with
@@ -112,14 +113,13 @@ def difference_table(per_image: Trainings, reference: str) -> pd.DataFrame:
     for name, trainings in per_image.items():
         if name == reference:
             continue
+        compared = per_image[reference][:1] if name in of_first else per_image[reference]
         three = "three_view" if len(_rows(trainings, "three_view")[0]) else "single_view"
         pairs = (("wild", "wild"), (three, "three_view"), ("single_view", "single_view"))
-        intervals = [
-            paired_difference(_rows(trainings, mine), _rows(per_image[reference], theirs)) for mine, theirs in pairs
-        ]
+        intervals = [paired_difference(_rows(trainings, mine), _rows(compared, theirs)) for mine, theirs in pairs]
         cells = [_difference(interval) for interval in intervals]
-        compared = max(interval.n_trainings for interval in intervals)
-        found.append({"method": name, "trainings": compared, **dict(zip(_COLUMNS, cells, strict=True))})
+        n_trainings = max(len(trainings), len(compared))
+        found.append({"method": name, "trainings": n_trainings, **dict(zip(_COLUMNS, cells, strict=True))})
     return pd.DataFrame(found, columns=["method", "trainings", *_COLUMNS])
 
 

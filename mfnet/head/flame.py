@@ -76,6 +76,8 @@ class Flame(nn.Module):
     static_barycentric: Tensor
     contour_corners: Tensor
     contour_barycentric: Tensor
+    jaw_corners: Tensor
+    jaw_barycentric: Tensor
 
     def __init__(
         self, head: HeadModel, n_shape: int = 100, n_expression: int = 50, landmarks_only: bool = False
@@ -95,9 +97,11 @@ class Flame(nn.Module):
         )
         static = head.faces[head.static_landmark_faces]
         contour = head.faces[head.contour_landmark_faces]
+        jaw_faces, jaw_barycentric = head.jaw_landmarks
+        jaw = head.faces[jaw_faces]
         kept, renumbered = np.arange(len(head.template)), np.arange(len(head.template))
         if landmarks_only:
-            kept = np.unique(np.concatenate([static.ravel(), contour.ravel()]))
+            kept = np.unique(np.concatenate([static.ravel(), contour.ravel(), jaw.ravel()]))
             renumbered = np.full(len(head.template), -1)
             renumbered[kept] = np.arange(len(kept))
         for name, array in {
@@ -109,6 +113,7 @@ class Flame(nn.Module):
             "weights": head.skinning_weights[kept],
             "static_barycentric": head.static_landmark_barycentric,
             "contour_barycentric": head.contour_landmark_barycentric,
+            "jaw_barycentric": jaw_barycentric,
         }.items():
             contiguous = np.ascontiguousarray(array, dtype=np.float32)
             self.register_buffer(name, torch.from_numpy(contiguous.copy()), persistent=False)
@@ -116,6 +121,7 @@ class Flame(nn.Module):
             "faces": head.faces,
             "static_corners": renumbered[static],
             "contour_corners": renumbered[contour],
+            "jaw_corners": renumbered[jaw],
         }.items():
             self.register_buffer(name, torch.tensor(np.asarray(array), dtype=torch.int64), persistent=False)
 
@@ -125,7 +131,8 @@ class Flame(nn.Module):
         Returns:
             The decoder, and where in its output each vertex is, [V] int64, -1 for those that it leaves out.
         """
-        kept = torch.cat([vertices, self.static_corners.flatten(), self.contour_corners.flatten()]).unique()
+        landmarks = (self.static_corners, self.contour_corners, self.jaw_corners)
+        kept = torch.cat([vertices, *(corners.flatten() for corners in landmarks)]).unique()
         place = torch.full((len(self.template),), -1, device=kept.device).index_copy(
             0, kept, torch.arange(len(kept), device=kept.device)
         )
@@ -133,7 +140,7 @@ class Flame(nn.Module):
         part = copy.deepcopy(self)
         part.template, part.weights = self.template[kept], self.weights[kept]
         part.directions, part.pose_directions = self.directions[:, columns], self.pose_directions[:, columns]
-        part.static_corners, part.contour_corners = place[self.static_corners], place[self.contour_corners]
+        part.static_corners, part.contour_corners, part.jaw_corners = (place[corners] for corners in landmarks)
         return part, place
 
     def forward(self, shape: Tensor, expression: Tensor, pose: Tensor) -> FlameOutput:
@@ -181,7 +188,7 @@ class Flame(nn.Module):
         return torch.stack(world_rotations, 1), torch.stack(world_joints, 1)
 
     def fixed_landmarks(self, vertices: Tensor) -> Tensor:
-        """The 68 landmarks as annotations in space have them: the contour where it lies on a head that looks ahead.
+        """The 68 landmarks as annotations in space have them: the contour is the jaw's, however the head is turned.
 
         Args:
             vertices: [B, V, 3] of this decoder, in any frame, or as an affine camera has projected them.
@@ -189,15 +196,20 @@ class Flame(nn.Module):
         Returns:
             [B, 68, 3] in that frame.
         """
-        return self._gather_landmarks(vertices, torch.zeros(len(vertices), dtype=torch.int64, device=vertices.device))
+        batch = len(vertices)
+        return self._on_surface(
+            vertices, self.jaw_corners.expand(batch, -1, -1), self.jaw_barycentric.expand(batch, -1, -1)
+        )
 
     def _landmarks(self, vertices: Tensor, head_rotation: Tensor) -> Tensor:
-        return self._gather_landmarks(vertices, contour_row(head_rotation.detach()))
+        row = contour_row(head_rotation.detach())
+        return self._on_surface(vertices, self.contour_corners[row], self.contour_barycentric[row])
 
-    def _gather_landmarks(self, vertices: Tensor, row: Tensor) -> Tensor:
-        batch = vertices.shape[0]
-        corners = torch.cat([self.contour_corners[row], self.static_corners.expand(batch, -1, -1)], 1)
-        barycentric = torch.cat([self.contour_barycentric[row], self.static_barycentric.expand(batch, -1, -1)], 1)
+    def _on_surface(self, vertices: Tensor, contour_corners: Tensor, contour_barycentric: Tensor) -> Tensor:
+        """Landmarks [B, 68, 3]: the contour's 17 at these corners [B, 17, 3], and the 51 that never move."""
+        batch = len(vertices)
+        corners = torch.cat([contour_corners, self.static_corners.expand(batch, -1, -1)], 1)
+        barycentric = torch.cat([contour_barycentric, self.static_barycentric.expand(batch, -1, -1)], 1)
         index = corners.flatten(1)[..., None].expand(-1, -1, 3)
         points = vertices.gather(1, index).unflatten(1, (-1, 3))
         return (points * barycentric[..., None].to(points.dtype)).sum(2)

@@ -31,6 +31,7 @@ _ALIASES = {"default_v": "v_template", "template_v": "v_template", "joint_regres
 _EYE_REGIONS, _FACE_REGION = ("left_eyeball", "right_eyeball"), "face"
 # RingNet's embedding is two files: this one lies beside the static one.
 _RINGNET_CONTOUR = "flame_dynamic_embedding.npy"
+_FULL_FACES, _FULL_BARYCENTRIC = "full_lmk_faces_idx", "full_lmk_bary_coords"
 
 
 def dictionary(content: Any, path: Path, expected: str) -> dict[str, Any]:
@@ -134,7 +135,15 @@ def _embedding(path: Path, n_faces: int) -> dict[str, np.ndarray]:
         "contour_landmark_faces": array(contour, keys[2], contour_path, rows, "i"),
         "contour_landmark_barycentric": array(contour, keys[3], contour_path, (*rows, 3)),
     }
-    for key, name in ((keys[0], "static_landmark_faces"), (keys[2], "contour_landmark_faces")):
+    refer = [(keys[0], "static_landmark_faces"), (keys[2], "contour_landmark_faces")]
+    if _FULL_FACES in static:
+        # All 68 with the jaw's own points before the inner ones; the moving contour has others, also of a frontal head.
+        full = array(static, _FULL_FACES, path, (1, N_CONTOUR_LANDMARKS + N_STATIC_LANDMARKS), "i")
+        weights = array(static, _FULL_BARYCENTRIC, path, (1, N_CONTOUR_LANDMARKS + N_STATIC_LANDMARKS, 3))
+        found["jaw_landmark_faces"] = full[0, :N_CONTOUR_LANDMARKS]
+        found["jaw_landmark_barycentric"] = weights[0, :N_CONTOUR_LANDMARKS]
+        refer.append((_FULL_FACES, "jaw_landmark_faces"))
+    for key, name in refer:
         if not 0 <= found[name].min() <= found[name].max() < n_faces:
             raise UserError(f"{path}: {key} refers to triangle {found[name].max()}, expected 0..{n_faces - 1}")
     return found

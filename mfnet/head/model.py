@@ -17,7 +17,8 @@ N_STATIC_LANDMARKS, N_CONTOUR_LANDMARKS, N_CONTOUR_ROWS = 51, 17, 79
 REGIONS = ("face", "eyes", "mouth")
 PARENTS = (-1, 0, 1, 1, 1)
 
-_OPTIONAL = "regions"
+_OPTIONAL = ("jaw_landmark_faces", "jaw_landmark_barycentric")
+_REGIONS = "regions"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class HeadModel:
             row per degree of yaw: row a for +a, row 39 + a for -a.
         uv_coordinates, uv_faces: [T, 2] in [0, 1] with v upwards, [F, 3].
         albedo_mean, albedo_basis: [R, R, 3] and [K, R, R, 3] RGB in [0, 1], row 0 at v = 1.
+        jaw_landmark_faces, jaw_landmark_barycentric: [17], [17, 3] the jawline that stays on the skin, where a file has
+            one of its own; see `jaw_landmarks`.
         regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs; of this
             project's own heads also the lids' rims) and ``mouth`` (its interior).
     """
@@ -59,6 +62,8 @@ class HeadModel:
     uv_faces: np.ndarray
     albedo_mean: np.ndarray
     albedo_basis: np.ndarray
+    jaw_landmark_faces: np.ndarray | None = None
+    jaw_landmark_barycentric: np.ndarray | None = None
     regions: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +86,14 @@ class HeadModel:
             "albedo_mean": (resolution, resolution, 3),
             "albedo_basis": (len(self.albedo_basis), resolution, resolution, 3),
         }
+        if (self.jaw_landmark_faces is None) != (self.jaw_landmark_barycentric is None):
+            raise UserError("head model: of jaw_landmark_faces and jaw_landmark_barycentric there is only one")
+        limits = {"faces": n_vertices, "uv_faces": len(self.uv_coordinates)}
+        limits |= dict.fromkeys(("static_landmark_faces", "contour_landmark_faces"), n_faces)
+        if self.jaw_landmark_faces is not None:
+            expected["jaw_landmark_faces"] = (N_CONTOUR_LANDMARKS,)
+            expected["jaw_landmark_barycentric"] = (N_CONTOUR_LANDMARKS, 3)
+            limits["jaw_landmark_faces"] = n_faces
         for name, shape in expected.items():
             found = np.shape(getattr(self, name))
             if np.asarray(getattr(self, name)).dtype.kind not in "fiu":
@@ -89,8 +102,6 @@ class HeadModel:
                 raise UserError(f"head model: {name} has shape {found}, expected {shape}")
             if not np.isfinite(getattr(self, name)).all():
                 raise UserError(f"head model: {name} holds values that are not finite")
-        limits = {"faces": n_vertices, "uv_faces": len(self.uv_coordinates)}
-        limits |= dict.fromkeys(("static_landmark_faces", "contour_landmark_faces"), n_faces)
         for name, limit in limits.items():
             index = getattr(self, name)
             if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= limit:
@@ -100,6 +111,16 @@ class HeadModel:
                 raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
 
     @property
+    def jaw_landmarks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Triangles [17] and barycentrics [17, 3] of the contour as annotations in space have it: points of the jaw.
+
+        Without a jawline of its own, as RingNet's files are, a head has a frontal one's contour for it.
+        """
+        if self.jaw_landmark_faces is None or self.jaw_landmark_barycentric is None:
+            return self.contour_landmark_faces[0], self.contour_landmark_barycentric[0]
+        return self.jaw_landmark_faces, self.jaw_landmark_barycentric
+
+    @property
     def face_region(self) -> np.ndarray:
         """[F] bool: triangles of the face itself, without mouth interior and eyes (the paper's M_face)."""
         excluded = self.regions["eyes"] | self.regions["mouth"]
@@ -107,7 +128,8 @@ class HeadModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model as an uncompressed ``.npz``; the same model always gives the same bytes."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != _OPTIONAL}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != _REGIONS}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
         arrays |= {f"region_{name}": mask for name, mask in self.regions.items()}
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +163,8 @@ class HeadModel:
         except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
             raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
         regions = {name[len("region_") :]: arrays.pop(name) for name in list(arrays) if name.startswith("region_")}
-        missing = [f.name for f in fields(HeadModel) if f.name != _OPTIONAL and f.name not in arrays]
+        needed = [f.name for f in fields(HeadModel) if f.name not in (_REGIONS, *_OPTIONAL)]
+        missing = [name for name in needed if name not in arrays]
         if missing:
             raise UserError(f"head.path: {path} lacks the array {missing[0]}")
         unknown = set(arrays) - {f.name for f in fields(HeadModel)}

@@ -21,6 +21,8 @@ _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
 _BIN_YAWS = ((0.0, 29.0), (31.0, 59.0), (61.0, 88.0))
 _PIXELS_PER_METRE = (1100.0, 1700.0)
 _JPEG_QUALITY = 95
+# AFLW's own labels, all of them marked as not visible: nothing here has them.
+_AFLW_LABELS = 21
 # Of the Basel model that the original's heads are drawn from; a generated head has none.
 _BASEL_PARAMETERS = {"Shape_Para": (199, 1), "Exp_Para": (29, 1), "Tex_Para": (199, 1)}
 _BASEL_LIGHT = {"Illum_Para": (1, 10), "Color_Para": (1, 7)}
@@ -42,7 +44,7 @@ def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: 
     head = HeadModel.load(head_path)
     sculptor = Sculptor(head)
     person = draw_person(rng, head, relief_mm)
-    vertices, landmarks = sculptor.sculpt(person, draw_performance(rng, head, "any"))
+    vertices, _ = sculptor.sculpt(person, draw_performance(rng, head, "any"))
     yaw = rng.uniform(*_BIN_YAWS[index * len(BINS) // count]) * rng.choice([-1, 1])
     pitch, roll = rng.normal(size=2) * (8, 10)
     rotation = head_rotation(yaw, pitch, roll)
@@ -62,18 +64,25 @@ def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: 
     # The original's numbers have gaps too: they are those of the photographs in AFLW.
     stem = f"image{2 * index + 2:05d}"
     cv2.imwrite(str(root / f"{stem}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    scipy.io.savemat(root / f"{stem}.mat", _annotation(place(landmarks), (pitch, yaw, roll), scale))
+    landmarks, origin = place(sculptor.fixed_landmarks(vertices)), place(np.zeros((1, 3)))[0]
+    content = _annotation(landmarks, (pitch, yaw, roll), origin, scale)
+    scipy.io.savemat(root / f"{stem}.mat", content, do_compression=True)
 
 
-def _annotation(points: np.ndarray, angles: tuple[float, float, float], scale: float) -> dict[str, np.ndarray]:
-    """What the original's files hold, from landmarks [68, 3] in pixels and degrees of pitch, yaw and roll."""
-    landmarks = points * [1, 1, -1] + [TO_MATLAB, TO_MATLAB, 0]
-    low, high = points[:, :2].min(0), points[:, :2].max(0)
-    pose = np.array([[*-np.radians(angles), 0, 0, 0, scale]])
+def _annotation(
+    landmarks: np.ndarray, angles: tuple[float, float, float], origin: np.ndarray, scale: float
+) -> dict[str, np.ndarray]:
+    """What the original's files hold, from landmarks [68, 3] and the model's origin [3] in pixels, degrees of pitch,
+    yaw and roll, and pixels per metre."""
+    to_matlab = np.array([TO_MATLAB, TO_MATLAB, 0])
+    matlab = landmarks * [1, 1, -1] + to_matlab
+    # The pose is in a frame of its own, y up from below the image: y = height + 1 - (image's y).
+    x, y, z = origin * [1, 1, -1] + to_matlab
+    pose = np.array([[*-np.radians(angles), x, IMAGE_SIZE + 1 - y, z, scale]])
     nothing = {name: np.zeros(shape) for name, shape in (_BASEL_PARAMETERS | _BASEL_LIGHT).items()}
     return nothing | {
-        "pt3d_68": landmarks.T.astype(np.float32),
-        "pt2d": landmarks[:, :2].T.astype(np.float32),
+        "pt3d_68": matlab.T.astype(np.float32),
+        "pt2d": np.full((2, _AFLW_LABELS), -1.0),
         "Pose_Para": pose.astype(np.float32),
-        "roi": np.array([[*low, *high]]).round().astype(np.int16),
+        "roi": np.array([[1, 1, IMAGE_SIZE, IMAGE_SIZE]], np.int16),
     }

@@ -119,9 +119,18 @@ class Sculptor:
         degree = int(np.clip(np.round(yaw_degrees), -39, 39))
         row = degree if degree >= 0 else 39 - degree
         head = self.head
-        index = np.concatenate([head.contour_landmark_faces[row], head.static_landmark_faces])
-        weights = np.concatenate([head.contour_landmark_barycentric[row], head.static_landmark_barycentric])
-        return (vertices[head.faces[index]] * weights[..., None]).sum(1)
+        return self._on_surface(vertices, head.contour_landmark_faces[row], head.contour_landmark_barycentric[row])
+
+    def fixed_landmarks(self, vertices: np.ndarray) -> np.ndarray:
+        """The 68 landmarks [68, 3] of sculpted vertices as annotations in space have them, on the jaw."""
+        return self._on_surface(vertices, *self.head.jaw_landmarks)
+
+    def _on_surface(
+        self, vertices: np.ndarray, contour_faces: np.ndarray, contour_barycentric: np.ndarray
+    ) -> np.ndarray:
+        index = np.concatenate([contour_faces, self.head.static_landmark_faces])
+        weights = np.concatenate([contour_barycentric, self.head.static_landmark_barycentric])
+        return (vertices[self.head.faces[index]] * weights[..., None]).sum(1)
 
 
 def _split_triangles(faces: np.ndarray, n_vertices: int) -> tuple[np.ndarray, np.ndarray]:

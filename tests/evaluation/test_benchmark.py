@@ -286,6 +286,7 @@ def test_missing_constants_are_named(root: Path, tmp_path: Path) -> None:
 
 def scored(cd: list[float], stems: str = "ab") -> pd.DataFrame:
     metrics = {"cd_mm": cd, "mne_rad": 0.1, "completeness": 1.0}
+    metrics["failure"] = ["no face" if np.isnan(value) else "" for value in cd]
     return pd.DataFrame({"setting": "wild", "stem": list(stems), "bin": "0-5", **metrics})
 
 
@@ -296,6 +297,7 @@ def test_a_methods_trainings_are_averaged_item_by_item_and_one_failure_is_the_it
     assert {name: len(tables) for name, tables in found.items()} == {"full": 2, "mean_head": 1}
     both = averaged(found["full"])
     np.testing.assert_array_equal(both["cd_mm"], [1.5, np.nan])
+    assert both["failure"].tolist() == ["", "no face"]
     assert summarise(both)["wild"]["0-5"] == {
         "cd_mm": 1.5, "mne_rad": 0.1, "completeness": 1.0, "n": 2, "done_rate": 0.5}  # fmt: skip
 
@@ -304,7 +306,7 @@ def test_scores_that_are_missing_or_of_other_items_are_refused(tmp_path: Path) -
     with pytest.raises(UserError, match="no scores in"):
         load_scores(tmp_path, {"full": ["full"]})
     scored([1.0, 2.0]).to_csv(tmp_path / "full.csv", index=False)
-    with pytest.raises(UserError, match=r"full-7\.csv is missing; run the evaluate_again stage"):
+    with pytest.raises(UserError, match=r"full-7\.csv is missing; run its evaluate stage"):
         load_scores(tmp_path, {"full": ["full", "full-7"]})
     with pytest.raises(UserError, match="scored on different items"):
         averaged([scored([1.0, 2.0]), scored([1.0, 2.0], "ac")])

@@ -49,6 +49,11 @@ def test_three_tables_with_both_sources() -> None:
         "landmark fit, one view", "oracle fit"]  # fmt: skip
 
 
+def test_captions_say_how_many_trainings_a_figure_is_a_mean_of() -> None:
+    assert not any("trainings" in table.caption for table in build_tables(ALL, list(VARIANTS)))
+    assert all("over 3 trainings" in table.caption for table in build_tables(ALL, list(VARIANTS), 3))
+
+
 def test_best_is_marked_within_its_source_only() -> None:
     text = formatted(build_tables(ALL, list(VARIANTS))[1])
     column = text["CD"]

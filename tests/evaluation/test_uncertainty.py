@@ -23,16 +23,17 @@ def test_one_true_zero_in_twenty_is_called_a_difference(rng: np.random.Generator
     assert 0.03 < np.mean(trials) < 0.07
 
 
-@pytest.mark.parametrize(("n_trainings", "n_people"), [(2, 4), (2, 40), (3, 4), (3, 40)])
-@pytest.mark.parametrize("spread", [0.0, 1.0, 10.0])
-def test_at_most_one_true_zero_in_eight_is_called_a_difference_whatever_seeds_do(
-    rng: np.random.Generator, n_trainings: int, n_people: int, spread: float
+@pytest.mark.parametrize("n_people", [4, 40])
+@pytest.mark.parametrize(("n_trainings", "bound"), [(2, 0.14), (3, 0.085)])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 5.0, 10.0])
+def test_true_zeros_are_seldom_called_differences_whatever_seeds_do(
+    rng: np.random.Generator, n_trainings: int, n_people: int, bound: float, spread: float
 ) -> None:
     # The seeds' spread against that of the mean over people; the items of a person stand for themselves.
     seeds = rng.normal(scale=spread / np.sqrt(n_people), size=(2000, n_trainings, 1))
     trials = seeds + rng.normal(size=(2000, 1, n_people)) + 0.3 * rng.normal(size=(2000, n_trainings, n_people))
     called = [mean_over_people(values, np.arange(n_people)).excludes_zero for values in trials]
-    assert 0.02 < np.mean(called) < 0.125
+    assert 0.02 < np.mean(called) < bound
 
 
 def test_a_difference_that_only_one_training_shows_is_none(rng: np.random.Generator) -> None:
@@ -78,14 +79,16 @@ def test_table_compares_like_settings_and_says_when_a_difference_is_undecided(rn
         "no_eye": [scores(shared + rng.normal(0, 1, 20), wild=0, three_view=0.1, single_view=0.7) for _ in range(2)],
         "no_lip": [scores(shared, wild=1, three_view=2, single_view=3) for _ in range(2)],
         "mean_head": [scores(shared, wild=2, single_view=1)],
+        "refined": [scores(shared, wild=-1, three_view=0, single_view=0)],
     }
-    table = difference_table(per_image, "full").set_index("method")
-    assert table.index.tolist() == ["no_eye", "no_lip", "mean_head"]
-    assert table["trainings"].tolist() == [2, 2, 2]
+    table = difference_table(per_image, "full", of_first=["refined"]).set_index("method")
+    assert table.index.tolist() == ["no_eye", "no_lip", "mean_head", "refined"]
+    assert table["trainings"].tolist() == [2, 2, 2, 1]
     cells = table.drop(columns="trainings")
     assert cells.loc["no_eye", "wild"].endswith("of 10, undecided")
     assert [cell.split()[0] for cell in cells.loc["no_lip"]] == ["+1.00", "+1.90", "+2.30"]
     assert [cell.split()[0] for cell in cells.loc["mean_head"]] == ["+2.00", "+0.90", "+0.30"]
+    assert [cell.split()[0] for cell in cells.loc["refined"]] == ["-1.01", "-0.11", "-0.71"]
 
 
 def test_means_come_with_their_intervals(rng: np.random.Generator) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -191,3 +193,16 @@ def test_fixed_landmarks_turn_with_the_head_as_the_contour_of_one_that_looks_ahe
     expected = (ahead.landmarks - root) @ rotation.mT + root
     torch.testing.assert_close(flame.fixed_landmarks(turned.vertices), expected, atol=1e-6, rtol=0)
     assert (turned.landmarks - expected)[:, :17].norm(dim=-1).max() > 0.005
+
+
+def test_a_jawline_of_its_own_is_what_stays_on_the_skin(head: HeadModel) -> None:
+    faces, barycentric = head.contour_landmark_faces[20], head.contour_landmark_barycentric[20]
+    own = Flame(replace(head, jaw_landmark_faces=faces, jaw_landmark_barycentric=barycentric), 100, 50)
+    parameters = random_parameters(2)
+    out = own(*parameters)
+    corners = torch.tensor(head.faces[faces])
+    expected = (out.vertices[:, corners] * torch.tensor(barycentric)[..., None]).sum(2)
+    for decoder in (own, own.only(torch.tensor([0]))[0]):
+        found = decoder.fixed_landmarks(decoder(*parameters).vertices)
+        torch.testing.assert_close(found[:, :17], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(own.fixed_landmarks(out.vertices)[:, 17:], out.landmarks[:, 17:])

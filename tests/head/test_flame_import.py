@@ -30,6 +30,18 @@ def test_flame_files_give_the_same_head(flame_files: dict[str, Path], head: Head
     np.testing.assert_array_equal(loaded.regions["eyes"], head.regions["eyes"])
 
 
+def test_the_jaws_own_points_are_read_and_kept(flame_files: dict[str, Path], head: HeadModel, tmp_path: Path) -> None:
+    load(flame_files).save(tmp_path / "head.npz")
+    faces, barycentric = HeadModel.load(tmp_path / "head.npz").jaw_landmarks
+    np.testing.assert_array_equal(faces, head.contour_landmark_faces[30])
+    np.testing.assert_allclose(barycentric, head.contour_landmark_barycentric[30], atol=1e-6)
+    embedding = np.load(flame_files["landmarks"], allow_pickle=True)[()]
+    embedding["full_lmk_faces_idx"] = embedding["full_lmk_faces_idx"] + 10**6
+    np.save(flame_files["landmarks"], embedding)
+    with pytest.raises(UserError, match="full_lmk_faces_idx refers to triangle"):
+        load(flame_files)
+
+
 class Bomb:
     def __reduce__(self):  # type: ignore[no-untyped-def]
         return os.system, ("touch exploded",)
@@ -160,3 +172,4 @@ def test_ringnets_two_embedding_files_are_read(flame_files: dict[str, Path], hea
     for name in ("static_landmark_faces", "contour_landmark_faces"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(head, name))
     np.testing.assert_allclose(loaded.contour_landmark_barycentric, head.contour_landmark_barycentric, atol=1e-6)
+    np.testing.assert_array_equal(loaded.jaw_landmarks[0], head.contour_landmark_faces[0])

@@ -3,9 +3,19 @@
 import json
 
 import pytest
-from scratch_clone import Clone, ran
+import yaml
+from scratch_clone import ROOT, Clone, ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
+
+
+def test_a_further_seed_is_scored_as_the_first_is() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for first, again in (("train", "train_again"), ("evaluate", "evaluate_again")):
+        named = json.dumps(stages[first]).replace("${item.variant}", "${item.variant}-${item.seed}")
+        expected, found = json.loads(named), stages[again]
+        expected["matrix"]["seed"] = "${train.further_seeds}"
+        assert found == expected
 
 
 def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clone: Clone) -> None:
