@@ -32,6 +32,7 @@ _REPLACED = {
     "true expression": ("expression", "jaw"),
     "true rotation": ("rotation",),
     "true camera": ("camera",),
+    "true rotation and camera": ("rotation", "camera"),
     "all of them": ("shape", "expression", "jaw", "rotation", "camera"),
 }
 
