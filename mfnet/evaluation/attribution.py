@@ -52,8 +52,9 @@ def attribution(
         workers: processes.
 
     Returns:
-        Rows with `what`, `cd_mm`, `low` and `high`, its 95 % interval over people, `strict_cd_mm`, where depth is
-        aligned to the end, and `n`, the items that every form of a prediction has a score for.
+        Rows with `what`, `cd_mm`, `low` and `high`, its 95 % interval over people, `cd_mm_f1200` and so on, those of
+        each focal length (in pixels; the shorter the nearer), `strict_cd_mm`, where depth is aligned to the end, and
+        `n`, the items that every form of a prediction has a score for.
 
     Raises:
         UserError: there is no such item.
@@ -105,7 +106,9 @@ def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
 
 def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, object]:
     mean, low, high, n, *_ = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
-    return {"what": name, "cd_mm": mean, "low": low, "high": high, "strict_cd_mm": strict["cd_mm"].mean(), "n": n}
+    near = {f"cd_mm_f{int(focal)}": rows["cd_mm"].mean() for focal, rows in table.groupby("focal", sort=False)}
+    strictly = {"strict_cd_mm": strict["cd_mm"].mean(), "n": n}
+    return {"what": name, "cd_mm": mean, "low": low, "high": high, **near, **strictly}
 
 
 def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit: ScanFit) -> dict[str, np.ndarray]:

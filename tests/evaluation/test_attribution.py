@@ -43,10 +43,12 @@ def test_true_parts_lead_to_the_oracle_and_the_loader_away_from_it(head: HeadMod
     photographs = Photographs(root, Sidecar(root))
     jobs = [job for job in plan(Benchmark(root), [9]) if job.setting == "three_view" and job.item.focal == 2]  # type: ignore[union-attr]
     reconstructor = Reconstructor.fitting(head, params, "cpu")
-    found = attribution(reconstructor, photographs, jobs, 1).set_index("what")["cd_mm"]
+    table = attribution(reconstructor, photographs, jobs, 1).set_index("what")
+    found = table["cd_mm"]
+    np.testing.assert_allclose(table["cd_mm_f300"], found)
     alone, _ = run(before_the_pinhole(reconstructor, photographs, jobs), jobs, 1)
     assert alone["cd_mm"].mean() == pytest.approx(found["before the true pinhole"], rel=1e-6)
     assert found["all of them"] < 1.3
     assert found["all of them"] == found.min()
-    assert found["mean head, true pose"] > 2 * found["all of them"]
+    assert found["mean head, true pose"] > 1.5 * found["all of them"]
     assert found["all of them, as it is"] > 2 * found["all of them"]
