@@ -37,7 +37,7 @@ def of_form(params: Params, settings: list[str], form: str, seed: int) -> Params
     """The training of a form, or of no form at all, with a seed and other settings."""
     named = "precomputed" if form == EXACT else form
     chosen = ["loss.multiop=0"] if form == WITHOUT else [f"loss.multiop_form={named}"]
-    return changed(params, [*settings, f"seed={seed}", *chosen])
+    return changed(params, [*settings, "train.further_seeds=[]", f"seed={seed}", *chosen])
 
 
 def measured(params: Params, exact: bool) -> dict[str, float]:
