@@ -54,6 +54,7 @@ def main() -> None:
     """Make, score and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("head", type=Path, help="head.npz of another make")
+    parser.add_argument("--views", nargs="+", type=int, help="of the lab; all of params.yaml's if none is named")
     chosen = parser.parse_args()
     params = load_params()
     make(chosen.head, params)
@@ -61,7 +62,7 @@ def main() -> None:
     first = params.train.variants[0]
     scores = {}
     for name in (first, REFINED, *BASELINES):
-        jobs = plan(Benchmark(ROOT), params.evaluate.lab_views, three_view=name not in ONE_VIEW)
+        jobs = plan(Benchmark(ROOT), chosen.views or params.evaluate.lab_views, three_view=name not in ONE_VIEW)
         scores[name], _ = run(method_named(name, params, photographs), jobs, params.engine.workers)
     print(pd.DataFrame([row(*item) for item in scores.items()]).to_markdown(index=False, floatfmt=".2f"))
     print()

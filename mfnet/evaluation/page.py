@@ -108,7 +108,8 @@ def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
         "taken from 148, 74 and 37 cm. Strict: the prediction's depth aligned to the end, not in the "
         "benchmark's one step."
     )
-    return Section("What holds accuracy back", attribution.round(2), note)
+    rows = attribution.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else cell)
+    return Section("What holds accuracy back", rows, note)
 
 
 def aflw2000_section(metrics: dict[str, dict[str, float | None]], method: str) -> Section:
