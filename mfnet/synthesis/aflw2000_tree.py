@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
 _BIN_YAWS = ((0.0, 29.0), (31.0, 59.0), (61.0, 88.0))
 _PIXELS_PER_METRE = (1100.0, 1700.0)
 _JPEG_QUALITY = 95
+_MAT_DESCRIPTION = b"MATLAB 5.0 MAT-file, of a generated photograph".ljust(116)
 # AFLW's own labels, all of them marked as not visible: nothing here has them.
 _AFLW_LABELS = 21
 # Of the Basel model that the original's heads are drawn from; a generated head has none.
@@ -66,7 +68,14 @@ def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: 
     cv2.imwrite(str(root / f"{stem}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     landmarks, origin = place(sculptor.fixed_landmarks(vertices)), place(np.zeros((1, 3)))[0]
     content = _annotation(landmarks, (pitch, yaw, roll), origin, scale)
-    scipy.io.savemat(root / f"{stem}.mat", content, do_compression=True)
+    (root / f"{stem}.mat").write_bytes(_mat_file(content))
+
+
+def _mat_file(content: dict[str, np.ndarray]) -> bytes:
+    """A .mat file that is the same for the same content: what scipy says in its header is when it was written."""
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, content, do_compression=True)
+    return _MAT_DESCRIPTION + stream.getvalue()[len(_MAT_DESCRIPTION) :]
 
 
 def _annotation(
