@@ -16,8 +16,17 @@ from mfnet.head import HeadModel, procedural_head
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that makes the small pipeline first, those that need it last: workers then wait least for it."""
-    items.sort(key=lambda item: 0 if item.path.stem == "test_repro" else 1 + (item.path.parent.name == "pipeline"))
+    """The file that makes the small pipeline first, those that need it last: workers then wait least for it.
+
+    Of these the longest goes first, so that it is not one worker's last while the other has nothing left.
+    """
+
+    def turn(item: pytest.Item) -> int:
+        if item.path.parent.name != "pipeline":
+            return 1
+        return {"test_repro": 0, "test_experiment": 2}.get(item.path.stem, 3)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
