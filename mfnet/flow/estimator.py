@@ -13,12 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
-from torchvision.models.optical_flow import (
-    Raft_Large_Weights,
-    Raft_Small_Weights,
-    raft_large,
-    raft_small,
-)
 
 from mfnet.errors import UserError
 from mfnet.flow.authors_checkpoint import is_authors, torchvision_names
@@ -167,6 +161,8 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
             "nor a file"
         )
     path = weights_files(name)[0]
+    from torchvision.models.optical_flow import raft_large, raft_small  # noqa: PLC0415  takes seconds, as below
+
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
         if is_authors(state):
@@ -180,11 +176,13 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
 
 
 def _published(size: str) -> nn.Module:
+    from torchvision.models import optical_flow  # noqa: PLC0415
+
     try:
         if size == "small":
-            return raft_small(weights=Raft_Small_Weights.DEFAULT)
+            return optical_flow.raft_small(weights=optical_flow.Raft_Small_Weights.DEFAULT)
         if size == "large":
-            return raft_large(weights=Raft_Large_Weights.DEFAULT)
+            return optical_flow.raft_large(weights=optical_flow.Raft_Large_Weights.DEFAULT)
     except OSError as error:
         raise UserError(
             f"flow.estimator: torchvision:{size} needs its weights from the network or torch's hub folder ({error})"
