@@ -1,8 +1,9 @@
-"""What a longer training gives: the same settings with more steps, scored on held-out people and on the lab set.
+"""What a longer training gives: the same settings with more steps, scored on held-out people and on FaceScape's sets.
 
 `python benchmarks/training_budget.py 650 2050 6150` trains `full` once per number of steps on what the pipeline has
-already prepared, prints a table and draws `docs/figures/training_budget.png`. Trainings that have been measured
-before are read back from `data/training_budget.csv`.
+already prepared, however many people and triplets these are, and prints a table; with `--draw`,
+`docs/figures/training_budget.png` too. Trainings that have been measured before are read back from
+`data/training_budget.csv`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from training_trial import changed, train_and_score
@@ -18,6 +18,7 @@ from training_trial import changed, train_and_score
 from mfnet.config import load_params
 
 MEASURED = Path("data/training_budget.csv")
+KEY = ["people", "triplets", "steps"]
 FIGURE = Path("docs/figures/training_budget.png")
 
 
@@ -42,18 +43,21 @@ def main() -> None:
     """Measure what has not been measured, print and draw."""
     parser = argparse.ArgumentParser(description="What a longer training gives.")
     parser.add_argument("steps", nargs="+", type=int)
-    wanted = parser.parse_args().steps
-    known = pd.read_csv(MEASURED) if MEASURED.is_file() else pd.DataFrame({"steps": np.array([], int)})
-    params = load_params()
-    for steps in wanted:
-        if steps not in set(known["steps"]):
-            longer = changed(params, [f"train.steps={steps}"])
-            row = {"steps": steps, **train_and_score(longer, Path(f"data/training_budget/{steps}"))}
-            known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
-            known.to_csv(MEASURED, index=False)
-    table = known[known["steps"].isin(wanted)].sort_values("steps")
-    print(table.round(3).to_string(index=False))
-    draw(table, FIGURE)
+    parser.add_argument("--draw", action="store_true", help="the figure of the README")
+    chosen = parser.parse_args()
+    known = pd.read_csv(MEASURED, index_col=KEY).to_dict("index") if MEASURED.is_file() else {}
+    params, triplets = load_params(), pd.read_parquet("data/triplets.parquet")
+    trained_on = triplets[triplets["split"] == "train"]
+    keys = [(trained_on["subject"].nunique(), len(trained_on), steps) for steps in sorted(chosen.steps)]
+    for key in keys:
+        if key not in known:
+            longer = changed(params, [f"train.steps={key[-1]}"])
+            known[key] = train_and_score(longer, Path("data/training_budget", "-".join(map(str, key))))
+            pd.DataFrame.from_dict(known, "index").rename_axis(KEY).to_csv(MEASURED)
+    table = pd.DataFrame.from_dict({key: known[key] for key in keys}, "index").rename_axis(KEY).reset_index()
+    print(table.round(2).to_string(index=False))
+    if chosen.draw:
+        draw(table, FIGURE)
 
 
 if __name__ == "__main__":
