@@ -57,7 +57,7 @@ def generated_items(params: Params, count: int) -> Iterator[Item]:
     spread = np.linspace(0, len(jobs) - 1, count).astype(int)
     for job, vertices in zip([jobs[k] for k in spread], method([jobs[k] for k in spread]), strict=True):
         item, truth = job.item, Mesh(*read_obj(job.item.mesh))
-        assert vertices is not None
+        assert isinstance(vertices, np.ndarray)
         prediction = Mesh(vertices, method.faces)
         camera = {"rotation": item.rotation, "head_center": item.head_center}
         if isinstance(item, WildItem):

@@ -2,7 +2,8 @@
 
 Makes a FaceScape benchmark of people drawn from a head model that nothing here was trained on or fitted with
 (`mfnet convert ict CHECKOUT head_ict.npz` makes such a file from ICT-FaceKit), scores the first variant, its refinement
-and the baselines there, all with the head of params.yaml, and prints CD in mm. The set is kept in
+and the baselines there, all with the head of params.yaml, and prints CD in mm with
+its intervals over people, and the differences from the first variant. The set is kept in
 `data/other_head/facescape`, and made again for another head, other settings or other code.
 """
 
@@ -11,15 +12,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from mfnet.config import Params, load_params
-from mfnet.data.facescape import BINS, Benchmark
+from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
-from mfnet.evaluation.benchmark import plan, run, summarise
+from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods import Photographs
 from mfnet.evaluation.tables import BASELINES, REFINED
-from mfnet.evaluation.uncertainty import difference_table
+from mfnet.evaluation.uncertainty import difference_table, mean_table
 from mfnet.head import HeadModel
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 from pipeline.evaluate import ONE_VIEW, method_named
@@ -42,14 +41,6 @@ def make(head_path: Path, params: Params) -> None:
     note.write_text(made_of)
 
 
-def row(name: str, table: pd.DataFrame) -> dict[str, object]:
-    """CD of a method in the wild bins and in the lab."""
-    found = summarise(table)
-    wild = {f"wild {place}": found["wild"][place]["cd_mm"] for place in BINS}
-    lab = {setting: found["lab"].get(setting, {}).get("cd_mm") for setting in ("three_view", "single_view")}
-    return {"method": name, **wild, "lab, three views": lab["three_view"], "lab, one view": lab["single_view"]}
-
-
 def main() -> None:
     """Make, score and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -63,11 +54,10 @@ def main() -> None:
     scores = {}
     for name in (first, REFINED, *BASELINES):
         jobs = plan(Benchmark(ROOT), chosen.views or params.evaluate.lab_views, three_view=name not in ONE_VIEW)
-        scores[name], _ = run(method_named(name, params, photographs), jobs, params.engine.workers)
-    print(pd.DataFrame([row(*item) for item in scores.items()]).to_markdown(index=False, floatfmt=".2f"))
-    print()
-    differences = difference_table({name: [table] for name, table in scores.items()}, first)
-    print(differences.drop(columns="trainings").to_markdown(index=False))
+        scores[name] = run(method_named(name, params, photographs), jobs, params.engine.workers)
+    trainings = {name: [table] for name, table in scores.items()}
+    for table in (mean_table(trainings), difference_table(trainings, first)):
+        print(table.drop(columns="trainings").to_markdown(index=False), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
             began = time.monotonic()
             predictions = method(jobs)
             seconds = (time.monotonic() - began) / len(jobs)
-            table, _ = run(Given(method.faces, predictions), jobs, params.engine.workers)
+            table = run(Given(method.faces, jobs, predictions), jobs, params.engine.workers)
             found.append({"noise": noise, "flow": estimator, "CD, mm": table["cd_mm"].mean(), "s": seconds})
             print(found[-1], flush=True)
     return found

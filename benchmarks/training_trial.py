@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -41,8 +40,7 @@ def changed(params: Params, settings: Iterable[str]) -> Params:
 def train_and_score(params: Params, target: Path, flow_folder: Path = Path("data/flow")) -> dict[str, float]:
     """Train with params.loss into a folder; minutes, landmark error, wild CD, lab CD from three views and one.
 
-    The wild CD is the mean of the bins'. The lab's is as the benchmark has it, and of the same parameters before the
-    true pinhole.
+    The lab's CD is as the benchmark has it, and of the same parameters before the true pinhole.
 
     An interrupted training goes on from the folder's checkpoint; its minutes are then those of the last part.
     """
@@ -61,9 +59,9 @@ def train_and_score(params: Params, target: Path, flow_folder: Path = Path("data
     lab = [job for job in jobs if job.setting != "wild"]
     scores = {"minutes": minutes, "landmark_error_percent": 100 * values["landmark_error_validation"]}
     reconstructor, workers = Reconstructor.load(target, "cpu"), params.engine.workers
-    found = summarise(run(ParametricMethod(reconstructor, photographs, params.evaluate), jobs, workers)[0])
-    scores["wild_cd_mm"] = float(np.mean([means["cd_mm"] for means in found["wild"].values()]))
-    pinhole = summarise(run(before_the_pinhole(reconstructor, photographs, lab), lab, workers)[0])
+    found = summarise(run(ParametricMethod(reconstructor, photographs, params.evaluate), jobs, workers))
+    scores["wild_cd_mm"] = found["wild"]["all"]["cd_mm"]
+    pinhole = summarise(run(before_the_pinhole(reconstructor, photographs, lab), lab, workers))
     for suffix, means_by_setting in (("", found["lab"]), ("_pinhole", pinhole["lab"])):
         for setting, means in means_by_setting.items():
             scores[f"lab_{setting}_cd_mm{suffix}"] = means["cd_mm"]

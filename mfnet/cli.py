@@ -96,7 +96,8 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
-    from mfnet.evaluation.benchmark import plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import failures, plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.facescape import METRICS  # noqa: PLC0415
     from mfnet.evaluation.methods import ParametricMethod, Photographs  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
@@ -108,12 +109,15 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         reconstructor = reconstructor.refined(params.fit)
     method = ParametricMethod(reconstructor, photographs, params.evaluate)
     jobs = plan(Benchmark(root), params.evaluate.lab_views)
-    per_image, _ = run(method, jobs, params.engine.workers, strict=chosen.strict)
+    per_image = run(method, jobs, params.engine.workers, strict=chosen.strict)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
     for group, bins in summarise(per_image).items():
         for name, values in bins.items():
-            shown = {key: "-" if value is None else round(value, 3) for key, value in values.items()}
-            print(f"{group:5} {name:12} CD {shown['cd_mm']} mm  MNE {shown['mne_rad']} rad  CR {shown['completeness']}")
+            cd, mne, cr = ("-" if values[key] is None else f"{values[key]:.3f}" for key in METRICS)
+            done = f"{values['done_rate']:.1%} of {values['n']}"
+            print(f"{group:4} {name:20} CD {cd} mm  MNE {mne} rad  CR {cr}  done {done}")
+    for row in failures({str(chosen.model): per_image}).itertuples():
+        print(f"failed: {row.setting}, {row.items}: {row.why}")
 
 
 def _convert_flame(chosen: argparse.Namespace) -> None:

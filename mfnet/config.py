@@ -152,7 +152,6 @@ class EvaluateParams(Section):
     """How much of the benchmark is scored."""
 
     submit: Literal["head", "face"] = "head"
-    lab_distance: Literal["own", "loader"] = "own"
     lab_views: list[Annotated[int, Field(ge=0, le=10)]] = Field(default=list(range(11)), min_length=1)
     batch: Count = 8
     heat_meshes: Count = 4

@@ -13,27 +13,28 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Pass items on, showing how many have gone by."""
-    yield from tqdm(items, desc=label, total=total, mininterval=0.5 if os.isatty(2) else 20, ncols=90)
+def progress(items: Iterable[Item], label: str | None, total: int | None = None) -> Iterator[Item]:
+    """Pass items on, showing how many have gone by; None shows nothing."""
+    hidden = label is None
+    yield from tqdm(items, desc=label, total=total, mininterval=0.5 if os.isatty(2) else 20, ncols=90, disable=hidden)
 
 
 def parallel_map(
-    work: Callable[[Item], Result], items: list[Item], label: str, workers: int | None = None
+    work: Callable[[Item], Result], items: list[Item], label: str | None, workers: int | None = None
 ) -> list[Result]:
     """`[work(item) for item in items]`, in that order, over processes of one thread each.
 
     Args:
         work: importable by name (or a functools.partial of such a function).
         items: what to work on.
-        label: shown with the progress.
+        label: shown with the progress; None shows none.
         workers: processes; None is one per core. The result does not depend on it.
     """
     return list(parallel_stream(work, items, label, workers))
 
 
 def parallel_stream(
-    work: Callable[[Item], Result], items: list[Item], label: str, workers: int | None = None
+    work: Callable[[Item], Result], items: list[Item], label: str | None, workers: int | None = None
 ) -> Iterator[Result]:
     """`parallel_map`, its results as they come; in the order of the items."""
     workers = min(workers or os.cpu_count() or 1, len(items))

@@ -123,8 +123,12 @@ class Reconstructor:
     `Reconstructor.load("models/full")([front, left, right])`.
     """
 
-    def __init__(self, predictor: Predictor, head: HeadModel, params: Params, device: torch.device) -> None:
+    def __init__(
+        self, predictor: Predictor, head: HeadModel, params: Params, device: torch.device, in_perspective: bool = False
+    ) -> None:
         self.head, self.params, self.device = head, params, device
+        # Whether known focal lengths are made use of.
+        self.in_perspective = in_perspective
         self._predictor = predictor
         self.flame = Flame(head, params.head.n_shape, params.head.n_expression).to(device)
         self._detector: LandmarkDetector | None = None
@@ -141,7 +145,8 @@ class Reconstructor:
             if not (folder / name).is_file():
                 raise UserError(f"model: {folder / name} is missing; expected a folder that the train stage wrote")
         config = json.loads((folder / "config.json").read_text())
-        config.pop("variant")
+        # What is done with a model is its user's to say; an older version may have said it in other words.
+        config = {name: value for name, value in config.items() if name not in ("variant", "engine", "fit", "evaluate")}
         params = parse_params(config, folder / "config.json")
         place = _device(device)
         network = load_network(folder, params, place)
@@ -153,8 +158,9 @@ class Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
         fit = LandmarkFit(head, params.head, params.fit)
         return Reconstructor(
-            lambda pixels, landmarks, lens: Prediction(fit(landmarks, lens), lens), head, params, _device(device)
-        )
+            lambda pixels, landmarks, lens: Prediction(fit(landmarks, lens), lens),
+            head, params, _device(device), in_perspective=True,
+        )  # fmt: skip
 
     def refined(self, fit: FitParams) -> Reconstructor:
         """One that goes on from this one's parameters, by landmarks and the flow between a person's photographs."""
@@ -165,7 +171,7 @@ class Reconstructor:
             start = self._predictor(pixels, landmarks, lens).parameters
             return Prediction(refine(start, pixels, landmarks, lens), lens)
 
-        return Reconstructor(predictor, self.head, self.params, self.device)
+        return Reconstructor(predictor, self.head, self.params, self.device, in_perspective=True)
 
     @torch.no_grad()
     def predict(self, people: Sequence[Sequence[Square]]) -> Prediction:

@@ -10,7 +10,7 @@ from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
 from mfnet.errors import UserError
-from mfnet.evaluation.benchmark import evenly_spaced, heat_mesh, plan, run, summarise
+from mfnet.evaluation.benchmark import Unfinished, evenly_spaced, heat_mesh, plan, run, summarise
 from mfnet.evaluation.heat import write_heat_mesh
 from mfnet.evaluation.methods import Job, MeanHeadMethod, Method, ParametricMethod, Photographs
 from mfnet.evaluation.oracle import OracleMethod
@@ -19,7 +19,7 @@ from mfnet.head import load_head
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
-from pipeline.tracking import log_metrics, tracked
+from pipeline.tracking import log_metrics, made_from, tracked
 
 # What a person's other photographs would change nothing for.
 ONE_VIEW = (MEAN_HEAD, ORACLE_FIT)
@@ -40,20 +40,25 @@ def stage(variant: str) -> None:
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant not in ONE_VIEW)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         method = method_named(variant, params, photographs)
-        unfinished = Path(f"reports/per_image/{variant}.scores.partial")
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        per_image, predictions = run(method, jobs, params.engine.workers, unfinished)
+        partial = Path(f"reports/per_image/{variant}.scores.partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        settings = params.model_dump_json(include={"data", "landmarks", "head", "fit", "evaluate"})
+        unfinished = Unfinished(partial, made_from([judged, root]) + settings)
+        per_image = run(method, jobs, params.engine.workers, unfinished)
         if per_image["cd_mm"].isna().all():
             raise UserError(f"evaluate@{variant}: not one of {len(jobs)} items could be scored; see data.facescape")
         metrics = summarise(per_image)
-        _write_heat(variant, params.evaluate.heat_meshes, method, jobs, predictions)
+        scored = per_image.dropna(subset="cd_mm")
+        places = set(zip(scored["setting"], scored["stem"], strict=True))
+        done = [job for job in jobs if (job.setting, job.item.stem) in places]
+        _write_heat(variant, params.evaluate.heat_meshes, method, done)
         with whole_file(f"reports/per_image/{variant}.csv") as path:
             per_image.to_csv(path, index=False, float_format="%.6f")
         mlflow.log_artifact(f"reports/per_image/{variant}.csv")
         with whole_file(f"reports/metrics/{variant}.json") as path:
             path.write_text(json.dumps(metrics, indent=1) + "\n")
         log_metrics(metrics)
-        unfinished.unlink()
+        partial.unlink()
 
 
 def method_named(variant: str, params: Params, photographs: Photographs) -> Method:
@@ -76,13 +81,15 @@ def _model(variant: str, params: Params) -> Path:
     return Path("models") / (params.train.variants[0] if variant == REFINED else variant)
 
 
-def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], predictions: list) -> None:
+def _write_heat(variant: str, count: int, method: Method, jobs: list[Job]) -> None:
+    lab = "single_view" if variant in ONE_VIEW else "three_view"
     with whole_folder(f"reports/heat/{variant}") as folder:
-        for setting in ("wild", "three_view" if variant not in ONE_VIEW else "single_view"):
-            for position in evenly_spaced(jobs, lambda job, wanted=setting: job.setting == wanted, count):  # type: ignore[misc]
-                heat = heat_mesh(jobs[position], predictions[position], method.faces)
+        for place, setting in (("wild", "wild"), ("lab", lab)):
+            chosen = evenly_spaced([job for job in jobs if job.setting == setting], count)
+            for job, submission in zip(chosen, method(chosen), strict=True):
+                heat = heat_mesh(job, submission, method.faces)
                 if heat is not None:
-                    write_heat_mesh(folder / f"{setting}_{jobs[position].item.stem}.ply", heat)
+                    write_heat_mesh(folder / f"{place}_{job.item.stem}.ply", heat)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,16 @@ import pandas as pd
 
 from mfnet.config import load_params
 from mfnet.data.facescape import Benchmark
-from mfnet.evaluation.benchmark import averaged, load_scores, summarise
+from mfnet.evaluation.benchmark import averaged, failures, load_scores, summarise
 from mfnet.evaluation.gallery import reconstruction_sheet
-from mfnet.evaluation.page import Section, aflw2000_section, attribution_section, differences_section, means_section
+from mfnet.evaluation.page import (
+    Section,
+    aflw2000_section,
+    attribution_section,
+    differences_section,
+    failures_section,
+    means_section,
+)
 from mfnet.evaluation.report import draw_figures, page_of
 from mfnet.evaluation.tables import BASELINES, REFINED, build_tables, merged_metrics, worst_images, write_tables
 from mfnet.evaluation.uncertainty import difference_table, mean_table
@@ -38,12 +45,12 @@ def stage() -> None:
         merged[variants[0]]["aflw2000"] = aflw2000
         tables = build_tables(metrics, variants, len(trainings[variants[0]]))
         differences, means = difference_table(scores, variants[0], of_first=[REFINED]), mean_table(scores)
-        held_back = pd.read_csv(REPORTS / "attribution.csv")
+        failed, held_back = failures(per_image), pd.read_csv(REPORTS / "attribution.csv")
         with whole_folder(REPORTS / "tables") as folder:
             write_tables(tables, folder)
             differences.to_csv(folder / "differences.csv", index=False)
             means.to_csv(folder / "means.csv", index=False)
-            held_back.to_csv(folder / "attribution.csv", index=False)
+            failed.to_csv(folder / "failures.csv", index=False)
         with whole_folder(REPORTS / "figures") as folder:
             reconstructor = Reconstructor.load(Path("models") / variants[0])
             people = reconstruction_sheet(reconstructor, pd.read_parquet("data/triplets.parquet"), Path("data/faces"))
@@ -55,6 +62,7 @@ def stage() -> None:
                 differences_section(differences, variants[0]),
                 attribution_section(held_back, variants[0]),
                 aflw2000_section(aflw2000, variants[0]),
+                failures_section(failed),
                 Section(f"Where {variants[0]} is worst", worst_images(per_image[variants[0]]), ""),
             ]
             path.write_text(page_of(REPORTS, tables, sections, variants[0], merged))

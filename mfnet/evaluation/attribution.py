@@ -15,7 +15,7 @@ from mfnet.config import HeadParams
 from mfnet.data.facescape import LabItem
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import run
-from mfnet.evaluation.methods import Given, Job, Photographs
+from mfnet.evaluation.methods import NO_FACE, Given, Job, Photographs, Submission
 from mfnet.evaluation.oracle import ScanFit, canonical_scan, fit_scan
 from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.uncertainty import mean_over_people
@@ -63,15 +63,15 @@ def attribution(
     first = {job.item.mesh: job.item for job in reversed(jobs)}
     fit = partial(_fitted, head=reconstructor.head, params=reconstructor.params.head)
     fits = dict(zip(first, parallel_map(fit, list(first.values()), "oracle fit", workers), strict=True))
-    submissions: dict[str, list[np.ndarray]] = {}
+    submissions: dict[str, list[Submission]] = {}
     for job in jobs:
         for name, vertices in _forms(reconstructor, photographs, job, fits[job.item.mesh]).items():
             submissions.setdefault(name, []).append(vertices)
 
     scores: dict[str, list[pd.DataFrame]] = {}
     for name, predictions in submissions.items():
-        given = Given(reconstructor.head.faces, predictions)
-        scores[name] = [run(given, jobs, workers, strict=strict)[0] for strict in (False, True)]
+        given = Given(reconstructor.head.faces, jobs, predictions)
+        scores[name] = [run(given, jobs, workers, strict=strict) for strict in (False, True)]
     found = [table["cd_mm"].to_numpy() for tables in scores.values() for table in tables]
     scored = np.isfinite(found).all(0) if found else np.zeros(0, bool)
     if not scored.any():
@@ -87,17 +87,17 @@ def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, j
         photographs: of the benchmark; where one of a job's shows no face there is no prediction.
         jobs: of the lab.
     """
-    predictions: list[np.ndarray | None] = []
+    predictions: list[Submission] = []
     for job in jobs:
         squares = _squares(reconstructor, photographs, job)
         if len(squares) < len(job.images):
-            predictions.append(None)
+            predictions.append(NO_FACE)
             continue
         assert isinstance(job.item, LabItem)
         predicted = _scored_view(reconstructor.predict([squares]).parameters)
         lens = squares[0].crop.lens(job.item.K)
-        predictions.append(perspective_mesh(in_camera(reconstructor.flame, predicted, lens), "own"))
-    return Given(reconstructor.head.faces, predictions)
+        predictions.append(perspective_mesh(in_camera(reconstructor.flame, predicted, lens)))
+    return Given(reconstructor.head.faces, jobs, predictions)
 
 
 def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
@@ -126,7 +126,7 @@ def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit
     crop = squares[0].crop
     return {
         "as it is": _orthographic(flame, predicted, crop, job.item),
-        **{name: perspective_mesh(in_camera(flame, form, lens), "own") for name, form in pinhole.items()},
+        **{name: perspective_mesh(in_camera(flame, form, lens)) for name, form in pinhole.items()},
         "all of them, as it is": _orthographic(flame, true, crop, job.item),
     }
 

@@ -1,11 +1,10 @@
-"""Runs a method over the FaceScape benchmark: predictions, scores per image, means per pose bin."""
+"""Runs a method over the FaceScape benchmark: predictions, scores per image, means in the benchmark's groups."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,16 +14,21 @@ import pandas as pd
 
 from mfnet.data.facescape import BINS, LAB_FOCALS, Benchmark, LabItem, WildItem, read_obj
 from mfnet.errors import UserError
-from mfnet.evaluation.facescape import Mesh, Score, align_lab, align_wild, score_lab, score_wild
+from mfnet.evaluation.facescape import METRICS, Mesh, Score, align_lab, align_wild, score_lab, score_wild
 from mfnet.evaluation.heat import HeatMesh, surface_error
-from mfnet.evaluation.methods import Job, Method
-from mfnet.parallel import parallel_map, parallel_stream
+from mfnet.evaluation.methods import Job, Method, Submission
+from mfnet.evaluation.submission import three_units_high
+from mfnet.parallel import parallel_stream, progress
 
 # The three views of a person: the front and thirty degrees to either side. A scored view takes the place of the
 # one whose yaw is nearest to its own.
 _TRIPLE = (0, 1, 8)
 _LAB_YAW = (0, 30, 21.5, -21.5, 0, 0, 21.5, -21.5, -30, 60, -60)
-METRICS = ("cd_mm", "mne_rad", "completeness")
+# The benchmark's groups of views by the angle to the camera.
+ANGLE_VIEWS = {"0": (0,), "30": tuple(range(1, 9)), "60": (9, 10)}
+# Behind a lab setting's name: heads not scaled to three pupil distances.
+OWN_SIZE = "_own_size"
+_TOGETHER = 64
 
 
 def triple_views(view: int) -> tuple[int, int, int]:
@@ -57,76 +61,109 @@ class Verdict(NamedTuple):
     failure: str
 
 
-def _judge(task: tuple[Job, np.ndarray | None], faces: np.ndarray, strict: bool) -> Verdict:
-    job, vertices = task
-    if vertices is None:
-        return Verdict(Score(math.nan, math.nan, math.nan), "no face found in the photograph")
-    item, prediction = job.item, Mesh(vertices, faces)
+_NO_SCORE = Score(math.nan, math.nan, math.nan)
+
+
+def _judge(task: tuple[Job, Submission], faces: np.ndarray, own_size: bool, strict: bool) -> dict[str, Verdict]:
+    """An item's verdicts by setting: in the lab by the loaders' rule and, of heads that have one, at their own size."""
+    job, submission = task
+    if not (own_size and isinstance(job.item, LabItem)):
+        return {job.setting: _verdict(job, submission, faces, strict)}
+    by_rule = submission if isinstance(submission, str) else three_units_high(submission)
+    return {
+        job.setting: _verdict(job, by_rule, faces, strict),
+        job.setting + OWN_SIZE: _verdict(job, submission, faces, strict),
+    }
+
+
+def _verdict(job: Job, submission: Submission, faces: np.ndarray, strict: bool) -> Verdict:
+    if isinstance(submission, str):
+        return Verdict(_NO_SCORE, submission)
+    if not np.isfinite(submission).all():
+        return Verdict(_NO_SCORE, "prediction holds values that are not finite")
+    item, prediction = job.item, Mesh(submission, faces)
+    try:
+        truth = _truth(item.mesh)
+    except UserError as error:
+        return Verdict(_NO_SCORE, str(error))
     if isinstance(item, WildItem):
-        score = score_wild(_truth(item.mesh), prediction, item.pupil_scale, item.rotation, item.head_center, strict)
+        score = score_wild(truth, prediction, item.pupil_scale, item.rotation, item.head_center, strict)
     else:
-        score = score_lab(_truth(item.mesh), prediction, item.K, item.Rt, item.rotation, item.head_center, strict)
-    # Section 9 of the protocol: here the official evaluator stops.
-    failure = "prediction and scan share no surface, or it leaves the cylinder map" if math.isnan(score.cd_mm) else ""
-    return Verdict(score, failure)
+        score = score_lab(truth, prediction, item.K, item.Rt, item.rotation, item.head_center, strict)
+    # Section 9 of the protocol: here the official evaluator stops, so that the item has no other figure either.
+    if math.isnan(score.cd_mm):
+        return Verdict(_NO_SCORE, "prediction and scan share no surface, or it leaves the cylinder map")
+    return Verdict(score, "")
+
+
+class Unfinished(NamedTuple):
+    """Scores that an interrupted run has left.
+
+    path: a file of JSON lines. made_from: a digest of all that scores depend on: model, code, settings, benchmark;
+    what was scored under another one is scored again.
+    """
+
+    path: Path
+    made_from: str
 
 
 def run(
-    method: Method, jobs: list[Job], workers: int | None, unfinished: Path | None = None, strict: bool = False
-) -> tuple[pd.DataFrame, list[np.ndarray | None]]:
-    """Predict and score every job.
+    method: Method, jobs: Sequence[Job], workers: int | None, unfinished: Unfinished | None = None, strict: bool = False
+) -> pd.DataFrame:
+    """Predict and score every job, some at a time, so that little is lost where it is interrupted.
 
     Args:
         method: to be judged.
         jobs: from `plan`.
         workers: processes that score; None is one per core.
-        unfinished: a file of scores that an interrupted run has left, and this one would leave. A score counts for
-            the same prediction of the same item only.
+        unfinished: what was scored before, and is not again.
         strict: without the benchmark's oddities; see `mfnet.evaluation.facescape`.
 
     Returns:
         One row per job (setting, index, stem, person, bin, focal, view, angle in degrees, the metrics, NaN where an
-        item failed, and `failure`, why), and the predicted vertices.
+        item failed, and `failure`, why). Of a method whose heads have a size of their own every lab job has another
+        row with `OWN_SIZE` behind its setting, in which they keep it.
     """
-    predictions = method(jobs)
-    tasks = list(zip(jobs, predictions, strict=True))
-    rows = []
-    for job, verdict in zip(jobs, _verdicts(tasks, method.faces, strict, workers, unfinished), strict=True):
-        item = job.item
-        lab = isinstance(item, LabItem)
-        place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
-        named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem, "angle": item.angle}
-        result = {**verdict.score._asdict(), "failure": verdict.failure}
-        rows.append({"setting": job.setting, **named, **place, **result})
+    names = [f"{job.setting} {job.item.stem}{' strict' * strict}" for job in jobs]
+    known = _read_unfinished(unfinished) if unfinished else {}
+    left = [k for k, name in enumerate(names) if name not in known]
+    judge = partial(_judge, faces=method.faces, own_size=method.own_size, strict=strict)
+    chunks = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
+    for chunk in progress(chunks, f"score {len(left)} items"):
+        submissions = method([jobs[k] for k in chunk])
+        tasks = [(jobs[k], submission) for k, submission in zip(chunk, submissions, strict=True)]
+        for k, verdicts in zip(chunk, parallel_stream(judge, tasks, None, workers), strict=True):
+            known[names[k]] = verdicts
+            if unfinished:
+                with unfinished.path.open("a") as stream:
+                    stream.write(json.dumps([unfinished.made_from, names[k], verdicts]) + "\n")
+    rows = [row for job, name in zip(jobs, names, strict=True) for row in _rows(job, known[name])]
     columns = ["setting", "index", "stem", "person", "bin", "focal", "view", "angle", *METRICS, "failure"]
-    return pd.DataFrame(rows).reindex(columns=columns), predictions
+    return pd.DataFrame(rows).reindex(columns=columns)
 
 
-def _verdicts(
-    tasks: list[tuple[Job, np.ndarray | None]], faces: np.ndarray, strict: bool, workers: int | None,
-    unfinished: Path | None,
-) -> list[Verdict]:  # fmt: skip
-    judge = partial(_judge, faces=faces, strict=strict)
-    if unfinished is None:
-        return parallel_map(judge, tasks, "score", workers)
-    digests = [_digest(*task, strict) for task in tasks]
-    lines = unfinished.read_text().splitlines() if unfinished.is_file() else []
-    known = {digest: Verdict(Score(*score), failure) for digest, score, failure in map(json.loads, lines)}
-    left = [task for task, digest in zip(tasks, digests, strict=True) if digest not in known]
-    new = iter([digest for digest in digests if digest not in known])
-    with unfinished.open("a") as stream:
-        for digest, verdict in zip(new, parallel_stream(judge, left, "score", workers), strict=True):
-            known[digest] = verdict
-            stream.write(json.dumps([digest, verdict.score, verdict.failure]) + "\n")
-            stream.flush()
-    return [known[digest] for digest in digests]
+def _read_unfinished(unfinished: Unfinished) -> dict[str, dict[str, Verdict]]:
+    lines = unfinished.path.read_text().splitlines(keepends=True) if unfinished.path.is_file() else []
+    # The line that was being written when the run ended is not whole, and what follows must not be appended to it.
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        unfinished.path.write_text("".join(whole))
+    known = {}
+    for made_from, name, verdicts in map(json.loads, whole):
+        if made_from == unfinished.made_from:
+            known[name] = {setting: Verdict(Score(*score), failure) for setting, (score, failure) in verdicts.items()}
+    return known
 
 
-def _digest(job: Job, vertices: np.ndarray | None, strict: bool) -> str:
-    scan = job.item.mesh
-    content = b"" if vertices is None else np.ascontiguousarray(vertices).tobytes()
-    named = f"{job.setting} {job.item.stem} {scan} {scan.stat().st_mtime_ns} {strict} "
-    return hashlib.blake2b(named.encode() + content, digest_size=12).hexdigest()
+def _rows(job: Job, verdicts: dict[str, Verdict]) -> list[dict[str, object]]:
+    item = job.item
+    lab = isinstance(item, LabItem)
+    place = {"focal": LAB_FOCALS[item.focal], "view": item.view} if lab else {"bin": item.bin}  # type: ignore[union-attr]
+    named = {"index": item.index, "stem": item.stem, "person": item.mesh.stem, "angle": item.angle}
+    return [
+        {"setting": setting, **named, **place, **verdict.score._asdict(), "failure": verdict.failure}
+        for setting, verdict in verdicts.items()
+    ]
 
 
 def load_scores(folder: Path, trainings: Mapping[str, Sequence[str]]) -> dict[str, list[pd.DataFrame]]:
@@ -172,25 +209,47 @@ def averaged(trainings: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def summarise(per_image: pd.DataFrame) -> dict:
-    """Means over the items that did not fail: `wild` per bin, `lab` per number of views; null where none is left."""
+    """Means over the items that did not fail, in the benchmark's groups; null where none is left.
+
+    Returns:
+        `wild`: per pose bin, and `all`; `lab`: per setting over all of it, `by_focal` (in pixels) and `by_angle` (in
+        degrees, of the photographs with the longest focal length alone, as the benchmark has it).
+    """
 
     def means(rows: pd.DataFrame) -> dict:
         values = {name: float(rows[name].mean()) for name in METRICS}
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         return {**finite, "n": len(rows), "done_rate": float(rows["cd_mm"].notna().mean()) if len(rows) else 0.0}
 
+    def of_lab(rows: pd.DataFrame) -> dict:
+        focal = {str(pixels): means(rows[rows["focal"] == pixels]) for pixels in LAB_FOCALS}
+        far = rows[rows["focal"] == LAB_FOCALS[0]]
+        angle = {name: means(far[far["view"].isin(views)]) for name, views in ANGLE_VIEWS.items()}
+        return {**means(rows), "by_focal": focal, "by_angle": angle}
+
     wild, lab = per_image[per_image["setting"] == "wild"], per_image[per_image["setting"] != "wild"]
     return {
-        "wild": {name: means(wild[wild["bin"] == name]) for name in BINS},
-        "lab": {name: means(rows) for name, rows in lab.groupby("setting", sort=True)},
+        "wild": {name: means(wild[wild["bin"] == name]) for name in BINS} | {"all": means(wild)},
+        "lab": {name: of_lab(rows) for name, rows in lab.groupby("setting", sort=True)},
     }
 
 
-def heat_mesh(job: Job, vertices: np.ndarray | None, faces: np.ndarray) -> HeatMesh | None:
-    """Error of a scored prediction over its surface; None where there is none or it could not be aligned."""
-    if vertices is None:
+def failures(per_image: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Items without a score: method, setting, how many of how many, and why; no row where there are none."""
+    found = []
+    for method, table in per_image.items():
+        for setting, rows in table.groupby("setting", sort=False):
+            for reason, failed in rows[rows["cd_mm"].isna()].groupby("failure", sort=False):
+                items = f"{len(failed)} of {len(rows)}"
+                found.append({"method": method, "setting": setting, "items": items, "why": reason})
+    return pd.DataFrame(found, columns=["method", "setting", "items", "why"])
+
+
+def heat_mesh(job: Job, submission: Submission, faces: np.ndarray) -> HeatMesh | None:
+    """Error of a prediction, as it is submitted, over its surface; None where there is none or it cannot be aligned."""
+    if isinstance(submission, str):
         return None
-    item, truth, prediction = job.item, _truth(job.item.mesh), Mesh(vertices, faces)
+    item, truth, prediction = job.item, _truth(job.item.mesh), Mesh(submission, faces)
     if isinstance(item, WildItem):
         aligned = align_wild(truth, prediction, item.pupil_scale, item.rotation, item.head_center)
     else:
@@ -201,7 +260,6 @@ def heat_mesh(job: Job, vertices: np.ndarray | None, faces: np.ndarray) -> HeatM
     return HeatMesh(aligned.prediction, surface_error(aligned.prediction, aligned.truth))
 
 
-def evenly_spaced(jobs: list[Job], wanted: Callable[[Job], bool], count: int) -> list[int]:
-    """Positions of `count` jobs spread evenly over those that are wanted."""
-    among = [index for index, job in enumerate(jobs) if wanted(job)]
-    return [among[k] for k in np.unique(np.linspace(0, len(among) - 1, min(count, len(among))).astype(int))]
+def evenly_spaced(jobs: Sequence[Job], count: int) -> list[Job]:
+    """So many of the jobs, spread evenly."""
+    return [jobs[k] for k in np.unique(np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int))]

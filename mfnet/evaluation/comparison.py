@@ -19,8 +19,6 @@ from mfnet.render.shading import vertex_normals
 _SIDE = 160
 _RESOLUTION = 96
 _LIGHT = (0.2, 0.3, 0.93)
-# What a heat mesh's file begins with, by preference: a method without three views of the lab has one.
-_WILD, _LAB = ("wild",), ("three_view", "single_view")
 
 
 def in_photograph(item: WildItem | LabItem, canonical: np.ndarray) -> np.ndarray:
@@ -38,27 +36,26 @@ def comparison_sheet(benchmark: Benchmark, folder: Path, methods: list[str], tar
 
     Args:
         benchmark: whose photographs are shown.
-        folder: with `<method>/<setting>_<stem>.ply`, from `mfnet.evaluation.heat`.
+        folder: with `<method>/{wild,lab}_<stem>.ply`, from `mfnet.evaluation.heat`.
         methods: from left to right.
         target: the picture to write.
     """
-    rows: list[tuple[WildItem | LabItem, tuple[str, ...]]] = [(item, _WILD) for item in benchmark.wild()]
-    rows += [(item, _LAB) for item in benchmark.lab()]
-    rows = [row for row in rows if any(_heat_file(folder / method, *row) is not None for method in methods)]
+    rows: list[WildItem | LabItem] = [*benchmark.wild(), *benchmark.lab()]
+    rows = [item for item in rows if any((folder / method / _name(item)).is_file() for method in methods)]
     assert rows, "every method that could be scored has heat meshes"
     widths = [1] + [3] * len(methods)
     figure = Figure(figsize=(1.25 * sum(widths), 1.35 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
-    for row, (item, kinds) in enumerate(rows):
+    for row, item in enumerate(rows):
         photograph = read_image(item.image)
         assert photograph is not None
         axes[row][0].imshow(photograph)
         axes[row][0].set_title(item.stem, fontsize=8)
         for column, method in enumerate(methods, 1):
-            found = _heat_file(folder / method, item, kinds)
-            if found is not None:
+            found = folder / method / _name(item)
+            if found.is_file():
                 axes[row][column].imshow(_three_pictures(item, photograph, found))
-                axes[row][column].set_title(f"{method}, {found.stem.removesuffix('_' + item.stem)}", fontsize=8)
+                axes[row][column].set_title(method, fontsize=8)
     for axis in axes.ravel():
         axis.set_axis_off()
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, HEAT_LIMIT_MM), "turbo")
@@ -66,9 +63,8 @@ def comparison_sheet(benchmark: Benchmark, folder: Path, methods: list[str], tar
     figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})
 
 
-def _heat_file(folder: Path, item: WildItem | LabItem, kinds: tuple[str, ...]) -> Path | None:
-    paths = [folder / f"{kind}_{item.stem}.ply" for kind in kinds]
-    return next((path for path in paths if path.is_file()), None)
+def _name(item: WildItem | LabItem) -> str:
+    return f"{'wild' if isinstance(item, WildItem) else 'lab'}_{item.stem}.ply"
 
 
 def _three_pictures(item: WildItem | LabItem, photograph: np.ndarray, file: Path) -> np.ndarray:

@@ -39,6 +39,9 @@ class Score(NamedTuple):
     completeness: float
 
 
+METRICS = Score._fields
+
+
 class Canonical(NamedTuple):
     """Ground truth and aligned prediction in the head's coordinates, millimetres, and the depth's shift."""
 

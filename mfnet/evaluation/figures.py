@@ -23,7 +23,7 @@ def heat_sheet(folder: Path, methods: list[str], target: Path) -> None:
     """One row per item, one block of three angles per method, with a colour bar in millimetres."""
     stems = sorted({path.stem for method in methods for path in (folder / method).glob("*.ply")})
     stems = [stem for stem in stems if all((folder / method / f"{stem}.ply").is_file() for method in methods)]
-    stems = stems or sorted(path.stem for path in (folder / methods[0]).glob("*.ply"))
+    assert stems, "every method is shown on items spread alike"
     figure = Figure(figsize=(4.6 * len(methods), 1.7 * len(stems) + 0.4), layout="constrained")
     axes = figure.subplots(len(stems), len(methods), squeeze=False)
     for row, stem in enumerate(stems):
@@ -76,16 +76,18 @@ def error_by_bin(per_image: dict[str, pd.DataFrame], target: Path) -> None:
 
 def error_by_angle(per_image: dict[str, pd.DataFrame], target: Path) -> None:
     """CD over the angle to the camera: every image a dot, the means of fifteen degrees a line."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    for axis, setting in zip(figure.subplots(1, 2, sharey=True), ("wild", "single_view"), strict=True):
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    settings = {"wild": "wild", "single_view": "lab, one view", "three_view": "lab, three views"}
+    for axis, (setting, title) in zip(figure.subplots(1, 3, sharey=True), settings.items(), strict=True):
         for method, table in per_image.items():
-            rows = table[table["setting"] == setting]
+            rows = table[(table["setting"] == setting) & table["cd_mm"].notna()]
+            if rows.empty:
+                continue
             (dots,) = axis.plot(rows["angle"], rows["cd_mm"], ".", ms=3, alpha=0.5)
-            means = rows["cd_mm"].groupby((rows["angle"] // _STEP_DEGREES + 0.5) * _STEP_DEGREES).mean()
-            axis.plot(means.index, means, color=dots.get_color(), label=method)
-        axis.set(
-            xlabel="angle between face and camera (degrees)", title="wild" if setting == "wild" else "lab, one view"
-        )
+            # A step's mean stands where its images are: the lab's angles are three, not a range.
+            steps = rows[["angle", "cd_mm"]].groupby(rows["angle"].round(3) // _STEP_DEGREES).mean()
+            axis.plot(steps["angle"], steps["cd_mm"], color=dots.get_color(), label=method)
+        axis.set(xlabel="angle between face and camera (degrees)", title=title)
         axis.legend(fontsize=8)
     figure.axes[0].set_ylabel("CD (mm)")
     figure.savefig(target, dpi=_RESOLUTION, metadata={"Software": None})

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import trimesh
 from matplotlib import colormaps
 from scipy.spatial import cKDTree
 
@@ -28,11 +29,13 @@ class HeatMesh(NamedTuple):
 
 
 def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
-    """Distance of each predicted vertex to the scan's nearest vertex, NaN where that is on the scan's rim.
+    """Distance of each predicted vertex to the scan's surface, NaN where its nearest vertex is on the scan's rim.
 
     A scan ends before the back of the head; what lies beyond its rim has no error, only a distance.
     """
-    distance, nearest = cKDTree(truth.vertices).query(prediction.vertices)
+    scan = trimesh.Trimesh(truth.vertices, truth.faces, process=False)
+    distance = trimesh.proximity.closest_point(scan, prediction.vertices)[1]
+    nearest = cKDTree(truth.vertices).query(prediction.vertices)[1]
     edges = np.sort(truth.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
     edges, count = np.unique(edges, axis=0, return_counts=True)
     rim = np.zeros(len(truth.vertices), bool)

@@ -13,12 +13,12 @@ from mfnet.config import EvaluateParams
 from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import LabItem, WildItem
 from mfnet.data.landmarks import LandmarkDetector
-from mfnet.errors import UserError
 from mfnet.evaluation.submission import Part, image_cube, perspective_mesh, submitted
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
-from mfnet.parallel import progress
 from mfnet.reconstruct import Reconstructor
+
+NO_FACE = "no readable photograph, or no face found in it"
 
 
 class Job(NamedTuple):
@@ -33,26 +33,40 @@ class Job(NamedTuple):
     intrinsics: tuple[np.ndarray, ...] = ()
 
 
+# Vertices [V, 3] as the benchmark takes them (see `submitted`), or in one line why there are none.
+Submission = np.ndarray | str
+
+
 class Method(Protocol):
-    """Anything that places a head in a photograph."""
+    """Anything that places a head in a photograph.
+
+    faces [F, 3]; own_size: whether its heads in the lab have a size of their own, and with it a distance.
+    """
 
     faces: np.ndarray
+    own_size: bool
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-        """Vertices [V, 3] as the benchmark takes them (see `submitted`) for each job; None where no face is found."""
+    def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
+        """One for each job."""
         ...
 
 
 class Given:
-    """Predictions that have been made already, one for each of the jobs to come."""
+    """Predictions that have been made already, to be judged as they are."""
 
-    def __init__(self, faces: np.ndarray, predictions: Sequence[np.ndarray | None]) -> None:
-        self.faces, self._predictions = faces, list(predictions)
+    own_size = False
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+    def __init__(self, faces: np.ndarray, jobs: Sequence[Job], predictions: Sequence[Submission]) -> None:
+        self.faces = faces
+        self._predictions = dict(zip(map(_key, jobs), predictions, strict=True))
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See Method."""
-        assert len(jobs) == len(self._predictions)
-        return self._predictions
+        return [self._predictions[_key(job)] for job in jobs]
+
+
+def _key(job: Job) -> tuple[str, str]:
+    return job.setting, job.item.stem
 
 
 class Photographs:
@@ -63,10 +77,10 @@ class Photographs:
         self._landmarks: dict[Path, np.ndarray | None] = {}
 
     def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where no face is found."""
+        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where there is no photograph or no face in it."""
         image = read_image(path)
         if image is None:
-            raise UserError(f"evaluate: {path} is missing or not a readable image; expected 256 x 256 RGB")
+            return None
         if path not in self._landmarks:
             self._landmarks[path] = self._detector(str(path.relative_to(self._root)), image)
         landmarks = self._landmarks[path]
@@ -80,19 +94,20 @@ class ParametricMethod:
         self._part = Part.of(reconstructor.head, params.submit)
         self.faces = self._part.faces
         self._reconstructor, self._photographs, self._params = reconstructor, photographs, params
+        self.own_size = reconstructor.in_perspective
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+    def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See Method; a side view without a face is left out of its triple."""
         predicted: dict[int, np.ndarray] = {}
         inputs = [self._inputs(job) for job in jobs]
         kinds = [(job.setting == "wild", len(views)) for job, views in zip(jobs, inputs, strict=True)]
         for kind in sorted({kind for kind in kinds if kind[1]}):
             group = [index for index in range(len(jobs)) if kinds[index] == kind]
-            for start in progress(range(0, len(group), self._params.batch), f"predict, {kind[1]} view(s)"):
+            for start in range(0, len(group), self._params.batch):
                 chosen = group[start : start + self._params.batch]
                 made = self._predict([jobs[k].item for k in chosen], [inputs[k] for k in chosen])
                 predicted |= dict(zip(chosen, made, strict=True))
-        return [predicted.get(index) for index in range(len(jobs))]
+        return [predicted.get(index, NO_FACE) for index in range(len(jobs))]
 
     def _inputs(self, job: Job) -> list[tuple[Path, np.ndarray | None]]:
         views = zip(job.images, job.intrinsics or [None] * len(job.images), strict=True)
@@ -116,25 +131,27 @@ class ParametricMethod:
             cubes = [image_cube(one.cpu().numpy(), views[0].crop) for one, views in zip(projected, people, strict=True)]
             return [submitted(item, cube) for item, cube in zip(items, cubes, strict=True)]
         metres = lens.of(scored).unproject(projected, decoded.camera[:, :1]).cpu().numpy()
-        return [perspective_mesh(one, self._params.lab_distance) for one in metres]
+        return [perspective_mesh(one) for one in metres]
 
 
 class MeanHeadMethod:
     """The mean head over jobs; sees only the scored photograph's landmarks."""
+
+    own_size = False
 
     def __init__(self, fit: MeanHeadFit, photographs: Photographs, crop_scale: float, submit: str = "head") -> None:
         self._part = Part.of(fit.head, submit)
         self.faces = self._part.faces
         self._fit, self._photographs, self._scale = fit, photographs, crop_scale
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+    def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See Method."""
-        return [self._place(job) for job in progress(jobs, "mean head")]
+        return [self._place(job) for job in jobs]
 
-    def _place(self, job: Job) -> np.ndarray | None:
+    def _place(self, job: Job) -> Submission:
         photograph = self._photographs(job.images[0])
         if photograph is None:
-            return None
+            return NO_FACE
         landmarks = photograph[1]
         crop = crop_around(landmarks, self._scale)
         normalised = (landmarks - [crop.centre_x, crop.centre_y]) * (2 / crop.side)

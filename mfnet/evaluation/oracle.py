@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mfnet.config import HeadParams
 from mfnet.data.facescape import PUPIL_DISTANCE_MM, LabItem, WildItem, read_obj
+from mfnet.errors import UserError
 from mfnet.evaluation.facescape import Mesh, continuous, map_points
 from mfnet.evaluation.maps import cylinder_map
-from mfnet.evaluation.methods import Job
+from mfnet.evaluation.methods import Job, Submission
 from mfnet.evaluation.submission import Part
 from mfnet.head import Flame, HeadModel, load_head, rotation_from_axis_angle
 from mfnet.parallel import parallel_map
@@ -53,22 +54,23 @@ class ScanFit(NamedTuple):
 class OracleMethod:
     """Each scan's own fit, placed by the item's true camera."""
 
+    own_size = True
+
     def __init__(self, params: HeadParams, workers: int | None, submit: str = "head") -> None:
         self._params, self._workers = params, workers
+        # A person's views share one scan, whose fit is kept in its file's coordinates.
+        self._fitted: dict[Path, Submission] = {}
         self._part = Part.of(load_head(params), submit)
         self.faces = self._part.faces
 
-    def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
+    def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See `mfnet.evaluation.methods.Method`."""
-        # A person's views share one scan; the first of them says how the scan lies in the head's coordinates.
-        first: dict[Path, Job] = {}
-        for job in jobs:
-            first.setdefault(job.item.mesh, job)
-        items = [job.item for job in first.values()]
-        fits = parallel_map(partial(_fit_item, params=self._params), items, "oracle fit", self._workers)
-        kept = [fit.vertices[self._part.vertices] for fit in fits]
-        native = {item.mesh: _to_native(item, vertices) for item, vertices in zip(items, kept, strict=True)}
-        return [_as_submitted(job.item, native[job.item.mesh]) for job in jobs]
+        first = {job.item.mesh: job.item for job in reversed(jobs) if job.item.mesh not in self._fitted}
+        fits = parallel_map(partial(_fit_item, params=self._params), list(first.values()), None, self._workers)
+        for item, fit in zip(first.values(), fits, strict=True):
+            native = fit if isinstance(fit, str) else _to_native(item, fit.vertices[self._part.vertices])
+            self._fitted[item.mesh] = native
+        return [_as_submitted(job.item, self._fitted[job.item.mesh]) for job in jobs]
 
 
 def canonical_scan(item: WildItem | LabItem) -> Mesh:
@@ -88,12 +90,18 @@ def _to_native(item: WildItem | LabItem, canonical: np.ndarray) -> np.ndarray:
     return ((camera + item.head_center) / PUPIL_DISTANCE_MM - item.Rt[:, 3]) @ item.Rt[:, :3]
 
 
-def _as_submitted(item: WildItem | LabItem, native: np.ndarray) -> np.ndarray:
-    return native if isinstance(item, WildItem) else native @ item.Rt[:, :3].T + item.Rt[:, 3]
+def _as_submitted(item: WildItem | LabItem, native: Submission) -> Submission:
+    if isinstance(native, str) or isinstance(item, WildItem):
+        return native
+    return native @ item.Rt[:, :3].T + item.Rt[:, 3]
 
 
-def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit:
-    return fit_scan(load_head(params), params, canonical_scan(item))
+def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit | str:
+    head = load_head(params)
+    try:
+        return fit_scan(head, params, canonical_scan(item))
+    except UserError as error:
+        return str(error)
 
 
 def judged_points(scan: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +120,13 @@ def fit_scan(head: HeadModel, params: HeadParams, scan: Mesh) -> ScanFit:
         head: the head model.
         params: how many of its directions are used.
         scan: in canonical coordinates, millimetres.
+
+    Raises:
+        UserError: the benchmark sees nothing of the scan.
     """
     points, normals = judged_points(scan)
+    if not len(points):
+        raise UserError("evaluate: the scan has no surface around the head's axis; see data.facescape")
     chosen = np.linspace(0, len(points) - 1, min(_POINTS, len(points))).astype(int)
     target = torch.tensor(points[chosen] * _MM, dtype=torch.float32)
     target_normals = torch.tensor(normals[chosen], dtype=torch.float32)

@@ -72,8 +72,9 @@ def _table(table: Table) -> str:
         body.append(f"<tr class='{kind}'>{cells}</tr>")
     caption = f"<h2>Table {table.number}. {html.escape(table.caption)}</h2>"
     note = (
-        "<p>CD in mm, MNE in rad, CR as a ratio. Bold: best of its source. Published rows were measured by their "
-        "authors on FaceScape's photographs of real people and are not comparable with rows measured here.</p>"
+        "<p>CD in mm, MNE in rad, CR as a ratio. Bold: best of its source, whether or not that is decided (below). "
+        "Published rows are of FaceScape's photographs of real people and not comparable with those measured here: as "
+        "the paper prints them, and as the means of the benchmark's own per-image files, which differ in places.</p>"
     )
     return f"{caption}<div class='scroll'><table><tr>{head}</tr>{''.join(body)}</table></div>{note}"
 
@@ -92,9 +93,16 @@ def means_section(means: pd.DataFrame) -> Section:
     """What `mean_table` gave."""
     note = (
         "CD, mm, with the number of people it rests on and the 95% interval of what it would be over all such people, "
-        "and all seeds where there are several trainings."
+        "and all seeds where there are several trainings. It is Student's, between people: a bootstrap over four "
+        "people is too short."
     )
     return Section("What the means are worth", means, note)
+
+
+def failures_section(failures: pd.DataFrame) -> Section:
+    """What `mfnet.evaluation.benchmark.failures` gave."""
+    note = "These are in no mean; metrics.json has the share that was done, done_rate, beside every one."
+    return Section("Items without a score", failures, "There are none." if failures.empty else note)
 
 
 def attribution_section(attribution: pd.DataFrame, method: str) -> Section:

@@ -33,7 +33,8 @@ _CAPTIONS = {
     "comparison.png": "Scored photographs, and per method the shape over them, alone, and its error from there.",
     "aflw2000.png": "AFLW2000-3D by yaw, top to bottom: photographs, the shape from one view over them, true landmarks "
     "(green) and found ones (red).",
-    "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends.",
+    "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends. In the lab "
+    "refined, landmark fit and oracle have their own size.",
     "training.png": "The last training picture: photographs, shapes, renders of another view's texture, masks.",
     "heads.png": "The head model: the mean and people drawn from it.",
     "cameras.png": "One head from Multi-PIE's fifteen cameras and its texture; below, what three of them (front, "
@@ -83,7 +84,7 @@ def page_of(reports: Path, tables: list[Table], sections: list[Section], first: 
         merged: of `merged_metrics`, with the landmark error.
     """
     shown = [(reports / "figures" / name, caption) for name, caption in _CAPTIONS.items()]
-    turning = turntable([read_heat_mesh(path) for path in sorted((reports / "heat" / first).glob("wild_*.ply"))])
+    turning = turntable([read_heat_mesh(path) for path in sorted((reports / "heat" / first).glob("*.ply"))])
     return build_page(tables, sections, shown, turning, _facts(merged, first), _NOTES)
 
 

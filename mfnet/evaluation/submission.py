@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,16 +69,18 @@ def lab_mesh(cube: np.ndarray, focal: int) -> np.ndarray:
     """
     camera = cube * [1, -1, -1]
     camera[:, 2] += LAB_FOCALS[focal] / (IMAGE_SIZE / 2) - camera[:, 2].mean()
-    return camera * (_LAB_HEIGHT / np.ptp(camera[:, 1]))
+    return three_units_high(camera)
 
 
-def perspective_mesh(metres: np.ndarray, distance: Literal["own", "loader"]) -> np.ndarray:
-    """A prediction for the lab set of a method that knows the focal length.
+def perspective_mesh(metres: np.ndarray) -> np.ndarray:
+    """A prediction for the lab set of a method that knows the focal length, and so how far away its head is.
 
     Args:
         metres: [V, 3] in the frame of the photograph's camera, OpenCV's axes.
-        distance: "own" leaves it there, as the scans themselves are; "loader" scales it about the camera to be 3 units
-            high, as FaceScape's loaders do, whose methods do not know a size.
     """
-    camera = np.asarray(metres, np.float64) * (1000 / PUPIL_DISTANCE_MM)
-    return camera if distance == "own" else camera * (_LAB_HEIGHT / np.ptp(camera[:, 1]))
+    return np.asarray(metres, np.float64) * (1000 / PUPIL_DISTANCE_MM)
+
+
+def three_units_high(camera: np.ndarray) -> np.ndarray:
+    """A lab prediction [V, 3] scaled about the camera, as FaceScape's loaders do, whose methods do not know a size."""
+    return camera * (_LAB_HEIGHT / np.ptp(camera[:, 1]))

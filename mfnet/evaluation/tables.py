@@ -1,8 +1,13 @@
-"""The paper's three tables: what this machine measured, beside the published rows, never ranked together."""
+"""The paper's three tables and the benchmark's groups of the lab: what is measured here beside the published rows.
+
+Each source is ranked by itself. What the paper prints of others differs in places from the benchmark's own published
+per-image files, so both are shown.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -10,28 +15,34 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mfnet.data.facescape import BINS
+from mfnet.data.facescape import BINS, LAB_FOCALS
 from mfnet.errors import UserError
+from mfnet.evaluation.benchmark import ANGLE_VIEWS, OWN_SIZE
+from mfnet.evaluation.facescape import METRICS
 
-METRICS = ("cd_mm", "mne_rad", "completeness")
 _HEADINGS = {"cd_mm": "CD", "mne_rad": "MNE", "completeness": "CR"}
 _SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
 _DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
 REFINED = "refined"
 MEAN_HEAD, LANDMARK_FIT, ORACLE_FIT = BASELINES = ("mean_head", "landmark_fit", "oracle_fit")
 # The oracle has seen what it is judged by, and stands in no ranking.
-PUBLISHED, MEASURED, FITTED = "published, real data", "measured here", "fitted to the scans"
+MEASURED, FITTED = "measured here", "fitted to the scans"
+PUBLISHED, FILES = "published, real data", "FaceScape's files, real data"
+_PUBLISHED_SOURCES = {"paper": PUBLISHED, "files": FILES}
 _LABELS = {
     "full": "MFNet",
-    REFINED: "MFNet, refined",
     "mean_head": "mean head",
     "landmark_fit": "landmark fit",
     "oracle_fit": "oracle fit",
 } | {f"no_{name}": f"- {name}" for name in ("multiop", "singlelmk", "eye", "lip", "reg")}
+_VIEWS = {"three_view": ", three views", "single_view": ", one view"}
+_GROUPS = {f"f{focal}": ("by_focal", str(focal)) for focal in LAB_FOCALS} | {
+    f"{angle} deg": ("by_angle", angle) for angle in ANGLE_VIEWS
+}
 
 
 class Table(NamedTuple):
-    """One of the paper's tables: number, caption and rows with the columns source, method and one per figure."""
+    """Number, caption and rows with the columns source, method and one per figure; 1 to 3 are the paper's."""
 
     number: int
     caption: str
@@ -39,7 +50,11 @@ class Table(NamedTuple):
 
 
 def published() -> pd.DataFrame:
-    """The paper's printed figures: table, method, setting and the three metrics."""
+    """What others have published: source, table, method, setting and the three metrics.
+
+    Source `paper`: as "FLAME-based Multi-View 3D Face Reconstruction" prints it. `files`: means of the FaceScape
+    benchmark's own per-image results.
+    """
     return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
 
 
@@ -54,58 +69,62 @@ def merged_metrics(metrics: dict[str, dict[str, Any]], variants: list[str]) -> d
 
 
 def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str], n_trainings: int = 1) -> list[Table]:
-    """Tables 1 (wild, one view), 2 (lab, three views and one) and 3 (ablation).
+    """Tables 1 (wild, one view), 2 (lab, three views and one), 3 (ablation) and 4 (lab by focal length and angle).
 
     Args:
         metrics: method -> what `mfnet.evaluation.benchmark.summarise` gave.
-        variants: of the ablation.
-        n_trainings: of each variant, over which its figures are means; the caption says so.
+        variants: of the ablation; the first one is shown as MFNet in the others.
+        n_trainings: of each variant, over which its figures are means; the captions say so.
     """
-    printed = published()
-    wild = [_wild_row(metrics, name) for name in ("full", REFINED, *BASELINES) if name in metrics]
-    wild += _published_wild(printed[printed["table"] == 1])
-    lab = []
-    for name in ("full", REFINED, *BASELINES):
-        for setting, views in (("three_view", ", three views"), ("single_view", ", one view")):
-            if setting in metrics.get(name, {}).get("lab", {}):
-                values = metrics[name]["lab"][setting]
-                figures = {metric: values[metric] for metric in METRICS}
-                label = _LABELS[name] + (views if name != ORACLE_FIT else "")
-                lab.append({"source": _source(name), "method": label, **figures})
-    for row in printed[printed["table"] == 2].to_dict("records"):
-        lab.append({"source": PUBLISHED, "method": row["method"], **{m: row[m] for m in METRICS}})
-    order = [variant for variant in variants if variant != "full"] + ["full"] * ("full" in variants)
-    ablation = [_wild_row(metrics, name) for name in order]
-    ablation += _published_wild(printed[printed["table"] == 3])
-    captions = (
-        "FaceScape wild, one view, by pose bin (degrees)",
-        "FaceScape lab; refined and landmark fit before the known pinholes",
-        "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)",
-    )
+    first = variants[0]
+    shown = [name for name in (first, REFINED, *BASELINES) if name in metrics]
+    ablation = [variant for variant in variants if variant != "full"] + ["full"] * ("full" in variants)
+    lab = [
+        (_source(name) + size, _label(name, first) + views * (name != ORACLE_FIT), metrics[name]["lab"][setting + own])
+        for own, size in (("", ""), (OWN_SIZE, ", own size"))
+        for name in shown
+        for setting, views in _VIEWS.items()
+        if setting + own in metrics[name]["lab"]
+    ]
+    groups = [
+        (source, label, {name: values[by][key] for name, (by, key) in _GROUPS.items()}) for source, label, values in lab
+    ]
+    wild = [(_source(name), _label(name, first), metrics[name]["wild"]) for name in shown]
+    without = [(_source(name), _LABELS[name], metrics[name]["wild"]) for name in ablation]
+    own = "own size: not scaled to three pupil distances as FaceScape's loaders scale heads in the lab"
     means = f"; what is trained here: means over {n_trainings} trainings" if n_trainings > 1 else ""
-    rows = zip(captions, (wild, lab, ablation), strict=True)
-    return [Table(number, caption + means, pd.DataFrame(found)) for number, (caption, found) in enumerate(rows, 1)]
+    whole = [(source, label, {"lab": values}) for source, label, values in lab]
+    split = f"FaceScape lab by focal length (pixels), and at {LAB_FOCALS[0]} by angle"
+    return [
+        _table(1, "FaceScape wild, one view, by pose bin (degrees)" + means, wild, BINS),
+        _table(2, f"FaceScape lab; {own}{means}", whole, ("lab",)),
+        _table(3, "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)" + means, without, BINS),
+        _table(4, f"{split}; {own}{means}", groups, _GROUPS),
+    ]
+
+
+def _table(number: int, caption: str, measured: Iterable[tuple[str, str, dict]], places: Iterable[str]) -> Table:
+    """A table with a column per place and metric, of what is measured and of what is published under its number."""
+    rows = [(source, label, {place: values[place] for place in places}) for source, label, values in measured]
+    known = published()
+    for (source, method), group in known[known["table"] == number].groupby(["source", "method"], sort=False):
+        values = {row["setting"]: row for row in group.to_dict("records")}
+        rows.append((_PUBLISHED_SOURCES[source], _LABELS.get(method, method), values))
+    cells = [
+        {"source": source, "method": label}
+        | {f"{place} {metric}".removeprefix("lab "): values[place][metric] for place in places for metric in METRICS}
+        for source, label, values in rows
+    ]
+    return Table(number, caption, pd.DataFrame(cells))
 
 
 def _source(name: str) -> str:
     return FITTED if name == ORACLE_FIT else MEASURED
 
 
-def _wild_row(metrics: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"source": _source(name), "method": _LABELS[name]}
-    for place in BINS:
-        row |= {f"{place} {metric}": metrics[name]["wild"][place][metric] for metric in METRICS}
-    return row
-
-
-def _published_wild(printed: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for method, group in printed.groupby("method", sort=False):
-        row: dict[str, Any] = {"source": PUBLISHED, "method": _LABELS.get(str(method), method)}
-        for values in group.to_dict("records"):
-            row |= {f"{values['setting']} {metric}": values[metric] for metric in METRICS}
-        rows.append(row)
-    return rows
+def _label(name: str, first: str) -> str:
+    ours = "MFNet" if first == "full" else f"MFNet {_LABELS[first]}"
+    return {first: ours, REFINED: f"{ours}, refined"}.get(name) or _LABELS[name]
 
 
 def _heading(column: str) -> str:
@@ -124,7 +143,7 @@ def formatted(table: Table) -> pd.DataFrame:
             for index, value in values.items():
                 cell, highest = (f"{figure:.{_DIGITS[metric]}f}" for figure in (value, best))
                 # As they are read: what only further digits tell apart is no difference.
-                is_best = cell == highest and len(group) > 1
+                is_best = cell == highest and len(group) > 1 and not group["source"].iloc[0].startswith(FITTED)
                 text.at[index, column] = "-" if math.isnan(value) else f"**{cell}**" if is_best else cell
     return text.rename(columns=_heading)
 
@@ -141,12 +160,12 @@ def to_markdown(table: Table) -> str:
 def worst_images(per_image: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     """The images a method fails on, those without a score first, then by CD."""
     order = per_image["cd_mm"].fillna(math.inf).sort_values(ascending=False, kind="stable").index[:count]
-    worst = per_image.loc[order, ["setting", "stem", "person", *METRICS]]
+    worst = per_image.loc[order, ["setting", "stem", "person", *METRICS, "failure"]].fillna({"failure": ""})
     return worst.round(_DIGITS).rename(columns=_HEADINGS)
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write `<folder>/{1,2,3}.{md,csv}`."""
+    """Write `<folder>/<number>.{md,csv}`."""
     for table in tables:
         (folder / f"{table.number}.md").write_text(to_markdown(table))
         table.rows.to_csv(folder / f"{table.number}.csv", index=False, float_format="%.6f")

@@ -9,8 +9,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mfnet.data.facescape import BINS
+from mfnet.evaluation.benchmark import OWN_SIZE
+
 _LEVEL = 0.95
 _COLUMNS = ("wild", "lab, three views", "lab, one view")
+_LAB = {
+    "three_view": "lab, three views",
+    "three_view" + OWN_SIZE: "lab, three views, own size",
+    "single_view": "lab, one view",
+    "single_view" + OWN_SIZE: "lab, one view, own size",
+}
 
 
 class Interval(NamedTuple):
@@ -124,19 +133,23 @@ def difference_table(per_image: Trainings, reference: str, of_first: Collection[
 
 
 def mean_table(per_image: Trainings) -> pd.DataFrame:
-    """CD of every method with its interval, as text: the columns method, trainings, wild, and the two of the lab."""
+    """CD of every method with its interval, as text: method, trainings, wild, its bins, and the settings of the lab."""
     found = []
     for name, trainings in per_image.items():
-        intervals = [
-            mean_over_people(
-                np.stack([rows["cd_mm"].to_numpy(float) for rows in _rows(trainings, setting)]),
-                _rows(trainings, setting)[0]["person"].to_numpy(),
-            )
-            for setting in ("wild", "three_view", "single_view")
-        ]
-        cells = [_mean(interval) for interval in intervals]
-        found.append({"method": name, "trainings": len(trainings), **dict(zip(_COLUMNS, cells, strict=True))})
-    return pd.DataFrame(found, columns=["method", "trainings", *_COLUMNS])
+        row: dict[str, object] = {"method": name, "trainings": len(trainings)}
+        wild = _rows(trainings, "wild")
+        row["wild"] = _mean(_over_trainings(wild))
+        for place in BINS:
+            row[f"wild {place}"] = _mean(_over_trainings([rows[rows["bin"] == place] for rows in wild]))
+        for setting, label in _LAB.items():
+            row[label] = _mean(_over_trainings(_rows(trainings, setting)))
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _over_trainings(trainings: Sequence[pd.DataFrame]) -> Interval:
+    values = np.stack([rows["cd_mm"].to_numpy(float) for rows in trainings])
+    return mean_over_people(values, trainings[0]["person"].to_numpy())
 
 
 def _mean(interval: Interval) -> str:

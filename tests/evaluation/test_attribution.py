@@ -46,7 +46,7 @@ def test_true_parts_lead_to_the_oracle_and_the_loader_away_from_it(head: HeadMod
     table = attribution(reconstructor, photographs, jobs, 1).set_index("what")
     found = table["cd_mm"]
     np.testing.assert_allclose(table["cd_mm_f300"], found)
-    alone, _ = run(before_the_pinhole(reconstructor, photographs, jobs), jobs, 1)
+    alone = run(before_the_pinhole(reconstructor, photographs, jobs), jobs, 1)
     assert alone["cd_mm"].mean() == pytest.approx(found["before the true pinhole"], rel=1e-6)
     assert found["all of them"] < 1.3
     assert found["all of them"] == found.min()

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,13 +17,31 @@ from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, w
 from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
-from mfnet.evaluation.benchmark import averaged, heat_mesh, load_scores, plan, run, summarise, triple_views
+from mfnet.evaluation.benchmark import (
+    Unfinished,
+    averaged,
+    failures,
+    heat_mesh,
+    load_scores,
+    plan,
+    run,
+    summarise,
+    triple_views,
+)
 from mfnet.evaluation.comparison import in_photograph
 from mfnet.evaluation.facescape import Mesh, score_lab, score_wild
 from mfnet.evaluation.heat import read_heat_mesh, write_heat_mesh
-from mfnet.evaluation.methods import Job, MeanHeadMethod, ParametricMethod, Photographs
+from mfnet.evaluation.methods import (
+    NO_FACE,
+    Given,
+    Job,
+    MeanHeadMethod,
+    ParametricMethod,
+    Photographs,
+    Submission,
+)
 from mfnet.evaluation.oracle import OracleMethod, canonical_scan
-from mfnet.evaluation.submission import Part, image_cube, lab_mesh, perspective_mesh, wild_mesh
+from mfnet.evaluation.submission import Part, image_cube, lab_mesh, perspective_mesh, three_units_high, wild_mesh
 from mfnet.head import Flame, HeadModel
 from mfnet.landmark_fit import LandmarkFit, MeanHeadFit
 from mfnet.network import decode, mean_parameters
@@ -114,7 +134,7 @@ def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Pat
         if job.setting == "wild" or job.item.index < 11
     ]
     method = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
-    per_image, predictions = run(method, jobs, 1)
+    per_image = run(method, jobs, 1)
     assert len(per_image) == 4 + 3
     assert per_image["cd_mm"].between(0.5, 12).all()
     assert (per_image["completeness"] > 0.9).all()
@@ -123,7 +143,7 @@ def test_mean_head_over_the_benchmark(root: Path, head: HeadModel, tmp_path: Pat
     assert summary["lab"]["single_view"]["cd_mm"] == pytest.approx(per_image["cd_mm"][4:].mean())
     json.dumps(summary, allow_nan=False)
 
-    heat = heat_mesh(jobs[0], predictions[0], method.faces)
+    heat = heat_mesh(jobs[0], method(jobs[:1])[0], method.faces)
     assert heat is not None
     write_heat_mesh(tmp_path / "a.ply", heat)
     again = read_heat_mesh(tmp_path / "a.ply")
@@ -136,41 +156,94 @@ def test_a_photograph_without_a_face_is_a_failed_item_and_not_the_end(root: Path
     find = Sidecar(root)
     blind = str(jobs[1].images[0].relative_to(root))
     photographs = Photographs(root, lambda path, image: None if path == blind else find(path, image))
-    per_image, predictions = run(MeanHeadMethod(MeanHeadFit(head), photographs, 1.25), jobs, 1)
+    method = MeanHeadMethod(MeanHeadFit(head), photographs, 1.25)
+    per_image = run(method, jobs, 1)
     assert per_image["cd_mm"].notna().tolist() == [True, False]
-    assert per_image["failure"].tolist() == ["", "no face found in the photograph"]
-    assert predictions[1] is None
-    assert heat_mesh(jobs[1], predictions[1], head.faces) is None
+    assert per_image["failure"].tolist() == ["", NO_FACE]
+    assert heat_mesh(jobs[1], method(jobs)[1], head.faces) is None
+    told = failures({"mean_head": per_image}).to_dict("records")
+    assert told == [{"method": "mean_head", "setting": "wild", "items": "1 of 2", "why": NO_FACE}]
 
 
-def test_an_interrupted_scoring_goes_on_and_trusts_only_the_same_predictions(
+def test_whatever_is_wrong_with_one_item_is_its_own_failure(root: Path, head: HeadModel, tmp_path: Path) -> None:
+    """A photograph and a scan that cannot be read, a prediction that is not finite, and one far from the scan."""
+    jobs = [job for job in plan(Benchmark(root), [0], three_view=False) if job.setting == "wild"]
+    (tmp_path / "scan.obj").write_text("v 0 zero 0\n")
+    (tmp_path / "empty.obj").write_text("v 0 50 0\nv 1 50 0\nv 0 51 0\nf 1 2 3\n")
+    lost = jobs[1]._replace(images=(root / "nowhere.png",))
+    torn = jobs[2]._replace(item=replace(jobs[2].item, mesh=tmp_path / "scan.obj"))
+    empty = jobs[3]._replace(item=replace(jobs[3].item, mesh=tmp_path / "empty.obj"))
+    mean_head = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
+    per_image = run(mean_head, [jobs[0], lost, torn], 1)
+    assert per_image["cd_mm"].notna().tolist() == [True, False, False]
+    assert per_image["failure"][1] == NO_FACE
+    assert "not a readable OBJ" in per_image["failure"][2]
+    oracle = run(OracleMethod(HeadParams(path=root.parent / "head.npz"), 1), [torn, empty], 1)
+    assert "not a readable OBJ" in oracle["failure"][0]
+    assert "no surface around the head's axis" in oracle["failure"][1]
+    placed = mean_head(jobs[:1])[0]
+    assert isinstance(placed, np.ndarray)
+    for wrong, why in ((placed * np.nan, "not finite"), (placed + [0, 100, 0], "share no surface")):
+        row = run(Given(head.faces, jobs[:1], [wrong]), jobs[:1], 1).iloc[0]
+        assert why in row["failure"]
+        assert row[["cd_mm", "mne_rad", "completeness"]].isna().all()
+
+
+def test_heads_with_a_size_of_their_own_are_scored_with_it_and_by_the_loaders_rule(root: Path, head: HeadModel) -> None:
+    """The scan's own head before its camera, half as near again: at its own size the depth's alignment finds it."""
+    jobs = [job for job in plan(Benchmark(root), [0], three_view=False) if job.setting == "single_view"][:1]
+    item = jobs[0].item
+    vertices, faces = read_obj(item.mesh)
+    submission = vertices @ item.Rt[:, :3].T + item.Rt[:, 3]  # type: ignore[union-attr]
+
+    class Owning(Given):
+        own_size = True
+
+    table = run(Owning(faces, jobs, [submission]), jobs, 1).set_index("setting")
+    assert table.index.tolist() == ["single_view", "single_view_own_size"]
+    assert table["cd_mm"]["single_view_own_size"] < 1e-4
+    by_rule = submission * (3 / np.ptp(submission[:, 1]))
+    alone = run(Given(faces, jobs, [by_rule]), jobs, 1)["cd_mm"][0]
+    assert table["cd_mm"]["single_view"] == alone > 0.01
+    assert set(summarise(table.reset_index())["lab"]) == {"single_view", "single_view_own_size"}
+
+
+def test_an_interrupted_run_goes_on_and_trusts_only_what_was_made_from_the_same(
     root: Path, head: HeadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = plan(Benchmark(root), [0], three_view=False)[:4]
     method = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
-    expected, _ = run(method, jobs, 1)
-    unfinished, judged = tmp_path / "scores", []
+    expected = run(method, jobs, 1)
+    unfinished, judged = Unfinished(tmp_path / "scores", "a"), []
     judge = benchmark._judge
 
-    def interrupted(task: tuple, faces: np.ndarray, strict: bool) -> benchmark.Verdict:
+    def interrupted(task: tuple, **settings: Any) -> dict[str, benchmark.Verdict]:
         judged.append(task[0].item.stem)
         if len(judged) == 3:
             raise KeyboardInterrupt
-        return judge(task, faces, strict)
+        return judge(task, **settings)
 
     monkeypatch.setattr(benchmark, "_judge", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(method, jobs, 1, unfinished)
-    resumed, _ = run(method, jobs, 1, unfinished)
+    with unfinished.path.open("a") as stream:
+        stream.write('["a", "wild 0')
+    placed: list[str] = []
+
+    class Counting(MeanHeadMethod):
+        def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
+            placed.extend(job.item.stem for job in jobs)
+            return super().__call__(jobs)
+
+    counting = Counting(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
+    resumed = run(counting, jobs, 1, unfinished)
     assert judged == [job.item.stem for job in (*jobs[:3], *jobs[2:])]
+    assert placed == [job.item.stem for job in jobs[2:]]
     pd.testing.assert_frame_equal(resumed, expected)
-
-    class Aside(MeanHeadMethod):
-        def __call__(self, jobs: Sequence[Job]) -> list[np.ndarray | None]:
-            return [None if vertices is None else vertices + 0.01 for vertices in super().__call__(jobs)]
-
-    run(Aside(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25), jobs, 1, unfinished)
-    assert judged[5:] == [job.item.stem for job in jobs]
+    pd.testing.assert_frame_equal(run(counting, jobs, 1, unfinished), expected)
+    assert len(placed) == 2
+    run(counting, jobs, 1, unfinished._replace(made_from="b"))
+    assert placed[2:] == [job.item.stem for job in jobs]
 
 
 def test_aligned_meshes_go_back_to_where_they_are_in_the_photograph(root: Path) -> None:
@@ -190,7 +263,9 @@ def test_the_oracle_fit_lies_on_the_scans_in_every_view(root: Path) -> None:
     jobs = plan(Benchmark(root), [0, 9], three_view=False)
     jobs = [jobs[1], *(job for job in jobs if job.setting == "single_view" and job.item.focal == 0)]  # type: ignore[union-attr]
     assert len(jobs) == 3
-    per_image, _ = run(OracleMethod(params, 2), jobs, 1)
+    per_image = run(OracleMethod(params, 2), jobs, 1)
+    per_image = per_image[per_image["setting"].isin(["wild", "single_view_own_size"])]
+    assert len(per_image) == 3
     assert (per_image["cd_mm"] < 1.3).all()
     assert (per_image["completeness"] > 0.99).all()
 
@@ -202,6 +277,7 @@ def test_failed_items_count_in_the_done_rate_and_not_in_the_mean() -> None:
     ]
     means = summarise(pd.DataFrame(rows))["wild"]["0-5"]
     assert (means["cd_mm"], means["n"], means["done_rate"]) == (2.0, 2, 0.5)
+    assert summarise(pd.DataFrame(rows))["wild"]["all"] == means
     assert summarise(pd.DataFrame(rows))["wild"]["60-90"]["cd_mm"] is None
 
 
@@ -227,9 +303,9 @@ def test_submission_frames() -> None:
 
 def test_a_prediction_before_a_pinhole_stays_where_it_is_or_is_scaled_about_the_camera() -> None:
     metres = np.array([[0.0, -0.15, 0.5], [0.05, 0.15, 0.6]])
-    own = perspective_mesh(metres, "own")
+    own = perspective_mesh(metres)
     np.testing.assert_allclose(own * PUPIL_DISTANCE_MM, metres * 1000)
-    by_rule = perspective_mesh(metres, "loader")
+    by_rule = three_units_high(own)
     assert np.ptp(by_rule[:, 1]) == pytest.approx(3)
     np.testing.assert_allclose(by_rule[:, :2] / by_rule[:, 2:], own[:, :2] / own[:, 2:])
 
@@ -241,7 +317,8 @@ def test_known_focal_lengths_take_a_landmark_fit_nearer(root: Path, head: HeadMo
     jobs = [job for job in plan(Benchmark(root), [0, 1]) if job.setting == "three_view" and job.item.focal == 2]  # type: ignore[union-attr]
     flat = [job._replace(intrinsics=()) for job in jobs]
     method = ParametricMethod(Reconstructor.fitting(head, params), photographs, params.evaluate)
-    deep_error, flat_error = (run(method, some, 1)[0]["cd_mm"] for some in (jobs, flat))
+    tables = [run(method, some, 1) for some in (jobs, flat)]
+    deep_error, flat_error = (table["cd_mm"][table["setting"] == "three_view_own_size"] for table in tables)
     assert (deep_error < 2).all()
     assert (deep_error < 0.5 * flat_error).all()
 

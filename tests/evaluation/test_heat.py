@@ -30,6 +30,14 @@ def test_what_the_scan_does_not_reach_has_no_error() -> None:
     assert np.isfinite(closed).all()
 
 
+def test_the_error_is_the_distance_to_the_surface_and_not_to_its_vertices() -> None:
+    """Points ten millimetres above a box of twelve triangles, far from all of its corners."""
+    box = trimesh.creation.box((100, 100, 30))
+    points = Mesh(np.array([[0.0, 0, 25], [20, -10, 25], [3, 30, 25]]), np.array([[0, 1, 2]]))
+    closed = Mesh(np.array(box.vertices), np.array(box.faces))
+    np.testing.assert_allclose(surface_error(points, closed), 10.0)
+
+
 def test_a_written_mesh_is_read_back_and_shown_grey_where_there_is_no_error(tmp_path: Path) -> None:
     prediction = ball(62.0)
     heat = HeatMesh(prediction, surface_error(prediction, front(ball(60.0))))

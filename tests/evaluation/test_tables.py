@@ -5,6 +5,7 @@ from mfnet.data.facescape import BINS
 from mfnet.evaluation.page import Section, build_page, differences_section
 from mfnet.evaluation.tables import (
     BASELINES,
+    FILES,
     FITTED,
     MEASURED,
     PUBLISHED,
@@ -19,18 +20,25 @@ from mfnet.evaluation.tables import (
 
 def metrics(cd: float) -> dict:  # type: ignore[type-arg]
     values = {"cd_mm": cd, "mne_rad": 0.1, "completeness": 0.9, "n": 3, "done_rate": 1.0}
-    return {"wild": dict.fromkeys(BINS, values), "lab": dict.fromkeys(("single_view", "three_view"), values)}
+    focal, angle = (dict.fromkeys(names, values) for names in (("1200", "600", "300"), ("0", "30", "60")))
+    groups = {"by_focal": focal, "by_angle": angle}
+    return {"wild": dict.fromkeys(BINS, values), "lab": dict.fromkeys(("single_view", "three_view"), values | groups)}
 
 
 ALL = {name: metrics(2.0 + index) for index, name in enumerate([*VARIANTS, *BASELINES])}
 ALL["mean_head"]["lab"].pop("three_view")
 ALL["oracle_fit"] = metrics(0.5)
 ALL["oracle_fit"]["lab"].pop("three_view")
+for name, cd in (("oracle_fit", 0.4), ("landmark_fit", 0.6)):
+    ALL[name]["lab"]["single_view_own_size"] = metrics(cd)["lab"]["single_view"]
 
 
-def test_published_rows_are_the_papers() -> None:
-    printed = published()
-    assert printed.groupby("table")["method"].nunique().to_dict() == {1: 15, 2: 10, 3: 6}
+def test_published_rows_are_the_papers_and_those_of_facescapes_files() -> None:
+    known = published()
+    counts = known.groupby(["source", "table"])["method"].nunique()
+    assert counts.to_dict() == {("paper", 1): 15, ("paper", 2): 10, ("paper", 3): 6} | {
+        ("files", table): 14 for table in (1, 2, 4)}  # fmt: skip
+    printed = known[known["source"] == "paper"]
     ours = printed[(printed["table"] == 2) & (printed["method"] == "MFNet")].iloc[0]
     assert (ours["cd_mm"], ours["mne_rad"], ours["completeness"]) == (4.89, 0.14, 0.99)
     row = printed[(printed["table"] == 3) & (printed["method"] == "no_eye") & (printed["setting"] == "5-30")].iloc[0]
@@ -39,14 +47,26 @@ def test_published_rows_are_the_papers() -> None:
 
 def test_three_tables_with_both_sources() -> None:
     tables = build_tables(ALL, list(VARIANTS))
-    assert [table.number for table in tables] == [1, 2, 3]
-    for table in tables:
-        assert set(table.rows["source"]) == {MEASURED, PUBLISHED} | ({FITTED} if table.number < 3 else set())
+    assert [table.number for table in tables] == [1, 2, 3, 4]
+    of_lab = {MEASURED, MEASURED + ", own size", FITTED, FITTED + ", own size", FILES}
+    sources = [{MEASURED, FITTED, PUBLISHED, FILES}, of_lab | {PUBLISHED}, {MEASURED, PUBLISHED}, of_lab]
+    assert [set(table.rows["source"]) for table in tables] == sources
+    assert len(tables[3].rows.columns) == 2 + 6 * 3
     measured = tables[2].rows[tables[2].rows["source"] == MEASURED]
     assert measured["method"].tolist() == ["- multiop", "- singlelmk", "- eye", "- lip", "- reg", "MFNet"]
-    assert tables[1].rows["method"].tolist()[:6] == [
+    assert tables[1].rows["method"].tolist()[:8] == [
         "MFNet, three views", "MFNet, one view", "mean head, one view", "landmark fit, three views",
-        "landmark fit, one view", "oracle fit"]  # fmt: skip
+        "landmark fit, one view", "oracle fit", "landmark fit, one view", "oracle fit"]  # fmt: skip
+
+
+def test_whichever_variant_is_first_is_the_tables_mfnet() -> None:
+    found = {name: ALL[name] for name in ("no_eye", "full", *BASELINES)} | {"refined": ALL["full"]}
+    for variants in (["no_eye"], ["no_eye", "full"]):
+        for table in build_tables(found, variants)[:2]:
+            names = table.rows["method"][table.rows["source"] == MEASURED].tolist()
+            assert names[0].startswith("MFNet - eye")
+            assert any(name.startswith("MFNet - eye, refined") for name in names)
+            assert not any(name == "MFNet" or name.startswith("MFNet,") for name in names)
 
 
 def test_captions_say_how_many_trainings_a_figure_is_a_mean_of() -> None:
@@ -64,6 +84,7 @@ def test_best_is_marked_within_its_source_only() -> None:
 
 def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     tables = build_tables(ALL, list(VARIANTS))
+    assert not any(cell == "nan" for table in tables for cell in formatted(table).to_numpy().ravel())
     for table in tables:
         assert to_markdown(table).count("\n| ") == len(table.rows) + 1
     differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30] of 40, undecided"]})
@@ -88,9 +109,11 @@ def test_the_oracle_is_shown_and_not_ranked() -> None:
 
 
 def test_worst_images_are_the_failed_ones_and_then_those_of_the_largest_distance() -> None:
-    scores = {"cd_mm": [1.0, None, 5.0, 3.0], "mne_rad": 0.1, "completeness": 1.0}
+    scores = {"cd_mm": [1.0, None, 5.0, 3.0], "mne_rad": 0.1, "completeness": 1.0, "failure": [None, "no face", "", ""]}
     per_image = pd.DataFrame({"setting": "wild", "stem": list("abcd"), "person": list("abcd")} | scores)
-    assert worst_images(per_image, 3)["stem"].tolist() == ["b", "c", "d"]
+    worst = worst_images(per_image, 3)
+    assert worst["stem"].tolist() == ["b", "c", "d"]
+    assert worst["failure"].tolist() == ["no face", "", ""]
 
 
 def test_merged_metrics_follow_the_contract() -> None:

@@ -59,7 +59,7 @@ def scores(noise: np.ndarray, **offsets: float) -> pd.DataFrame:
     """Twenty images of ten people in each named setting, with that setting's offset of CD."""
     tables = [
         pd.DataFrame({"setting": setting, "stem": [f"{k:02d}" for k in range(20)], "person": np.arange(20) // 2,
-                      "cd_mm": 4 + offset + noise})
+                      "bin": "60-90", "cd_mm": 4 + offset + noise})
         for setting, offset in offsets.items()
     ]  # fmt: skip
     return pd.concat(tables, ignore_index=True)
@@ -98,4 +98,6 @@ def test_means_come_with_their_intervals(rng: np.random.Generator) -> None:
     interval = mean_over_people(4 + noise, np.arange(20) // 2)
     assert table.loc["full", "wild"] == f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}] of 10"
     assert table["trainings"].to_dict() == {"full": 2, "mean_head": 1}
-    assert table.loc["mean_head", "lab, one view"] == "-"
+    assert table.loc["full", "wild 0-5"] == "-"
+    assert table.loc["full", "wild 60-90"] == table.loc["full", "wild"]
+    assert table.loc["mean_head", "lab, one view"] == table.loc["full", "lab, one view, own size"] == "-"
