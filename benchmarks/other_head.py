@@ -2,9 +2,9 @@
 
 Makes a FaceScape benchmark of people drawn from a head model that nothing here was trained on or fitted with
 (`mfnet convert ict CHECKOUT head_ict.npz` makes such a file from ICT-FaceKit), scores the first variant, its refinement
-and the baselines there, all with the head of params.yaml, and prints CD in mm with
-its intervals over people, and the differences from the first variant. The set is kept in
-`data/other_head/facescape`, and made again for another head, other settings or other code.
+and the baselines there, all with the head of params.yaml, and prints CD in mm with its intervals over people, and the
+differences from the first variant. The set is kept in `data/other_head/facescape`, and made again for another head,
+other settings or other code.
 """
 
 from __future__ import annotations

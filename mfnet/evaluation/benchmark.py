@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +61,7 @@ class Verdict(NamedTuple):
     failure: str
 
 
+Judge = Callable[[tuple[Job, Submission]], dict[str, Verdict]]
 _NO_SCORE = Score(math.nan, math.nan, math.nan)
 
 
@@ -128,18 +129,25 @@ def run(
     known = _read_unfinished(unfinished) if unfinished else {}
     left = [k for k, name in enumerate(names) if name not in known]
     judge = partial(_judge, faces=method.faces, own_size=method.own_size, strict=strict)
-    chunks = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
-    for chunk in progress(chunks, f"score {len(left)} items"):
-        submissions = method([jobs[k] for k in chunk])
-        tasks = [(jobs[k], submission) for k, submission in zip(chunk, submissions, strict=True)]
-        for k, verdicts in zip(chunk, parallel_stream(judge, tasks, None, workers), strict=True):
-            known[names[k]] = verdicts
-            if unfinished:
-                with unfinished.path.open("a") as stream:
-                    stream.write(json.dumps([unfinished.made_from, names[k], verdicts]) + "\n")
+    for k, verdicts in progress(_judged(method, jobs, left, judge, workers), "score", len(left)):
+        known[names[k]] = verdicts
+        if unfinished:
+            with unfinished.path.open("a") as stream:
+                stream.write(json.dumps([unfinished.made_from, names[k], verdicts]) + "\n")
     rows = [row for job, name in zip(jobs, names, strict=True) for row in _rows(job, known[name])]
     columns = ["setting", "index", "stem", "person", "bin", "focal", "view", "angle", *METRICS, "failure"]
     return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def _judged(
+    method: Method, jobs: Sequence[Job], chosen: Sequence[int], judge: Judge, workers: int | None
+) -> Iterator[tuple[int, dict[str, Verdict]]]:
+    """Positions of the chosen jobs and their verdicts, predicted and scored some at a time."""
+    for start in range(0, len(chosen), _TOGETHER):
+        chunk = chosen[start : start + _TOGETHER]
+        submissions = method([jobs[k] for k in chunk])
+        tasks = [(jobs[k], submission) for k, submission in zip(chunk, submissions, strict=True)]
+        yield from zip(chunk, parallel_stream(judge, tasks, None, workers), strict=True)
 
 
 def _read_unfinished(unfinished: Unfinished) -> dict[str, dict[str, Verdict]]:
