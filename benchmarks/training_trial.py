@@ -53,14 +53,22 @@ def train_and_score(params: Params, target: Path, flow_folder: Path = Path("data
     began = time.monotonic()
     values = train(params, "full", params.loss, data, head, estimator, target, lambda *_: None, lambda *_: None)
     minutes = (time.monotonic() - began) / 60
+    return {
+        "minutes": minutes,
+        "landmark_error_percent": 100 * values["landmark_error_validation"],
+        **score(params, target),
+    }
+
+
+def score(params: Params, folder: Path) -> dict[str, float]:
+    """Wild CD, lab CD from three views and one, of a trained folder; see `train_and_score`."""
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
     jobs = plan(Benchmark(root), params.evaluate.lab_views)
     lab = [job for job in jobs if job.setting != "wild"]
-    scores = {"minutes": minutes, "landmark_error_percent": 100 * values["landmark_error_validation"]}
-    reconstructor, workers = Reconstructor.load(target, "cpu"), params.engine.workers
+    reconstructor, workers = Reconstructor.load(folder, "cpu"), params.engine.workers
     found = summarise(run(ParametricMethod(reconstructor, photographs, params.evaluate), jobs, workers))
-    scores["wild_cd_mm"] = found["wild"]["all"]["cd_mm"]
+    scores = {"wild_cd_mm": found["wild"]["all"]["cd_mm"]}
     pinhole = summarise(run(before_the_pinhole(reconstructor, photographs, lab), lab, workers))
     for suffix, means_by_setting in (("", found["lab"]), ("_pinhole", pinhole["lab"])):
         for setting, means in means_by_setting.items():
