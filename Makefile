@@ -31,5 +31,5 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 clean:
-	rm -rf data/raw data/faces data/flow data/*.parquet models reports/aflw2000 reports/curves reports/figures \
-		reports/heat reports/metrics reports/per_image
+	rm -rf data/raw data/faces data/flow data/*.parquet models reports/aflw2000 reports/attribution.csv \
+		reports/curves reports/figures reports/heat reports/index.html reports/metrics reports/per_image

@@ -3,7 +3,7 @@
 `python benchmarks/training_budget.py 650 2050 6150` trains `full` once per number of steps on what the pipeline has
 already prepared, however many people and triplets these are, and prints a table; with `--draw`,
 `docs/figures/training_budget.png` too. Trainings that have been measured before are read back from
-`data/training_budget.csv`.
+`data/training_budget/measured.csv`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from training_trial import changed, train_and_score
 
 from mfnet.config import load_params
 
-MEASURED = Path("data/training_budget.csv")
+MEASURED = Path("data/training_budget/measured.csv")
 KEY = ["people", "triplets", "steps"]
 FIGURE = Path("docs/figures/training_budget.png")
 
@@ -43,7 +43,7 @@ def main() -> None:
     """Measure what has not been measured, print and draw."""
     parser = argparse.ArgumentParser(description="What a longer training gives.")
     parser.add_argument("steps", nargs="+", type=int)
-    parser.add_argument("--draw", action="store_true", help="the figure of the README")
+    parser.add_argument("--draw", action="store_true", help="the figure of docs/results.md")
     chosen = parser.parse_args()
     known = pd.read_csv(MEASURED, index_col=KEY).to_dict("index") if MEASURED.is_file() else {}
     params, triplets = load_params(), pd.read_parquet("data/triplets.parquet")

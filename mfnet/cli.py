@@ -96,7 +96,7 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
-    from mfnet.evaluation.benchmark import failures, plan, run, summarise  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import failures, plan, require_scores, run, summarise  # noqa: PLC0415
     from mfnet.evaluation.facescape import METRICS  # noqa: PLC0415
     from mfnet.evaluation.methods import ParametricMethod, Photographs  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
@@ -110,6 +110,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     method = ParametricMethod(reconstructor, photographs, params.evaluate)
     jobs = plan(Benchmark(root), params.evaluate.lab_views)
     per_image = run(method, jobs, params.engine.workers, strict=chosen.strict)
+    require_scores(per_image)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
     for group, bins in summarise(per_image).items():
         for name, values in bins.items():

@@ -1,16 +1,17 @@
 """Stages evaluate@VARIANT, evaluate_again@VARIANT-SEED, refined and baselines@METHOD: a trained variant, the first of
 them refined, or what needs no training, over FaceScape."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 
 from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
-from mfnet.errors import UserError
-from mfnet.evaluation.benchmark import Unfinished, evenly_spaced, heat_mesh, plan, run, summarise
+from mfnet.evaluation.benchmark import Unfinished, heat_mesh, plan, require_scores, run, shown_jobs, summarise
 from mfnet.evaluation.heat import write_heat_mesh
 from mfnet.evaluation.methods import Job, MeanHeadMethod, Method, ParametricMethod, Photographs
 from mfnet.evaluation.oracle import OracleMethod
@@ -40,25 +41,19 @@ def stage(variant: str) -> None:
         jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant not in ONE_VIEW)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         method = method_named(variant, params, photographs)
-        partial = Path(f"reports/per_image/{variant}.scores.partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        settings = params.model_dump_json(include={"data", "landmarks", "head", "fit", "evaluate"})
-        unfinished = Unfinished(partial, made_from([judged, root]) + settings)
+        unfinished = Unfinished(Path(f"reports/per_image/{variant}.scores.partial"), _made_from(judged, params))
+        unfinished.path.parent.mkdir(parents=True, exist_ok=True)
         per_image = run(method, jobs, params.engine.workers, unfinished)
-        if per_image["cd_mm"].isna().all():
-            raise UserError(f"evaluate@{variant}: not one of {len(jobs)} items could be scored; see data.facescape")
+        require_scores(per_image)
         metrics = summarise(per_image)
-        scored = per_image.dropna(subset="cd_mm")
-        places = set(zip(scored["setting"], scored["stem"], strict=True))
-        done = [job for job in jobs if (job.setting, job.item.stem) in places]
-        _write_heat(variant, params.evaluate.heat_meshes, method, done)
+        _write_heat(variant, params.evaluate.heat_meshes, method, jobs, per_image)
         with whole_file(f"reports/per_image/{variant}.csv") as path:
             per_image.to_csv(path, index=False, float_format="%.6f")
         mlflow.log_artifact(f"reports/per_image/{variant}.csv")
         with whole_file(f"reports/metrics/{variant}.json") as path:
             path.write_text(json.dumps(metrics, indent=1) + "\n")
         log_metrics(metrics)
-        partial.unlink()
+        unfinished.path.unlink()
 
 
 def method_named(variant: str, params: Params, photographs: Photographs) -> Method:
@@ -81,11 +76,18 @@ def _model(variant: str, params: Params) -> Path:
     return Path("models") / (params.train.variants[0] if variant == REFINED else variant)
 
 
-def _write_heat(variant: str, count: int, method: Method, jobs: list[Job]) -> None:
+def _made_from(judged: Path, params: Params) -> str:
+    files = sorted(judged.glob("*")) if judged.is_dir() else [judged]
+    settings = params.model_dump_json(include={"data", "landmarks", "head", "fit", "evaluate"})
+    digest = made_from([params.data.facescape, Path("pipeline/evaluate.py"), *files])
+    return hashlib.blake2b((digest + settings).encode(), digest_size=12).hexdigest()
+
+
+def _write_heat(variant: str, count: int, method: Method, jobs: list[Job], scores: pd.DataFrame) -> None:
     lab = "single_view" if variant in ONE_VIEW else "three_view"
     with whole_folder(f"reports/heat/{variant}") as folder:
         for place, setting in (("wild", "wild"), ("lab", lab)):
-            chosen = evenly_spaced([job for job in jobs if job.setting == setting], count)
+            chosen = shown_jobs(jobs, scores, setting, count)
             for job, submission in zip(chosen, method(chosen), strict=True):
                 heat = heat_mesh(job, submission, method.faces)
                 if heat is not None:

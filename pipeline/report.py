@@ -1,4 +1,4 @@
-"""Stage report: metrics.json, the three tables, figures and the page."""
+"""Stage report: metrics.json, the tables, figures and the page."""
 
 import json
 from pathlib import Path

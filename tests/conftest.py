@@ -18,13 +18,13 @@ from mfnet.head import HeadModel, procedural_head
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that makes the small pipeline first, those that need it last: workers then wait least for it.
 
-    Of these the longest goes first, so that it is not one worker's last while the other has nothing left.
+    Of these the longest goes first and the shortest last, so that no worker is left alone with a long one.
     """
 
     def turn(item: pytest.Item) -> int:
         if item.path.parent.name != "pipeline":
             return 1
-        return {"test_repro": 0, "test_experiment": 2}.get(item.path.stem, 3)
+        return {"test_repro": 0, "test_experiment": 2, "test_command_line": 4}.get(item.path.stem, 3)
 
     items.sort(key=turn)
 

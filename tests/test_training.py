@@ -1,5 +1,6 @@
 """The loop on a handful of generated triplets: it learns, resumes where it stopped, and repeats itself."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,6 +162,9 @@ def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(setting
 
 def test_a_trained_folder_reconstructs_from_one_view_and_from_three(setting: Setting, tmp_path: Path) -> None:
     run(setting, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    of_another_version = {**json.loads(config.read_text()), "evaluate": {"no_longer": "known"}}
+    config.write_text(json.dumps(of_another_version))
     reconstructor = Reconstructor.load(tmp_path / "model")
     row = setting.data["train"].rows.iloc[0]
     store = setting.data["train"]._faces

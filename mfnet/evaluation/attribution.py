@@ -11,15 +11,14 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from mfnet.config import HeadParams
 from mfnet.data.facescape import LabItem
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import run
 from mfnet.evaluation.methods import NO_FACE, Given, Job, Photographs, Submission
-from mfnet.evaluation.oracle import ScanFit, canonical_scan, fit_scan
+from mfnet.evaluation.oracle import ScanFit, fit_item
 from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.uncertainty import mean_over_people
-from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
+from mfnet.head import Flame, rotation_from_axis_angle
 from mfnet.network import TYPICAL_SCALE, Parameters, decode
 from mfnet.parallel import parallel_map
 from mfnet.reconstruct import Reconstructor, Square
@@ -48,7 +47,7 @@ def attribution(
     Args:
         reconstructor: on the CPU; its pinholes, if it takes any, are not given to it.
         photographs: of the benchmark.
-        jobs: of the lab; those without a face in every photograph are left out.
+        jobs: of the lab; those without a face in every photograph, or a scan that can be fitted, are left out.
         workers: processes.
 
     Returns:
@@ -59,14 +58,18 @@ def attribution(
     Raises:
         UserError: there is no such item.
     """
-    jobs = [job for job in jobs if all(photographs(path) is not None for path in job.images)]
     first = {job.item.mesh: job.item for job in reversed(jobs)}
-    fit = partial(_fitted, head=reconstructor.head, params=reconstructor.params.head)
+    fit = partial(fit_item, head=reconstructor.head, params=reconstructor.params.head)
     fits = dict(zip(first, parallel_map(fit, list(first.values()), "oracle fit", workers), strict=True))
     submissions: dict[str, list[Submission]] = {}
+    shown = []
     for job in jobs:
-        for name, vertices in _forms(reconstructor, photographs, job, fits[job.item.mesh]).items():
-            submissions.setdefault(name, []).append(vertices)
+        fitted, squares = fits[job.item.mesh], _squares(reconstructor, photographs, job)
+        if squares is not None and isinstance(fitted, ScanFit):
+            shown.append(job)
+            for name, vertices in _forms(reconstructor, squares, job, fitted).items():
+                submissions.setdefault(name, []).append(vertices)
+    jobs = shown
 
     scores: dict[str, list[pd.DataFrame]] = {}
     for name, predictions in submissions.items():
@@ -90,7 +93,7 @@ def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, j
     predictions: list[Submission] = []
     for job in jobs:
         squares = _squares(reconstructor, photographs, job)
-        if len(squares) < len(job.images):
+        if squares is None:
             predictions.append(NO_FACE)
             continue
         assert isinstance(job.item, LabItem)
@@ -100,10 +103,6 @@ def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, j
     return Given(reconstructor.head.faces, jobs, predictions)
 
 
-def _fitted(item: LabItem, head: HeadModel, params: HeadParams) -> ScanFit:
-    return fit_scan(head, params, canonical_scan(item))
-
-
 def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, object]:
     mean, low, high, n, *_ = mean_over_people(table["cd_mm"].to_numpy(), table["person"].to_numpy())
     near = {f"cd_mm_f{int(focal)}": rows["cd_mm"].mean() for focal, rows in table.groupby("focal", sort=False)}
@@ -111,10 +110,10 @@ def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, obje
     return {"what": name, "cd_mm": mean, "low": low, "high": high, **near, **strictly}
 
 
-def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit: ScanFit) -> dict[str, np.ndarray]:
+def _forms(reconstructor: Reconstructor, squares: list[Square], job: Job, fit: ScanFit) -> dict[str, np.ndarray]:
     """What one prediction is handed in as: name -> vertices [V, 3] as the benchmark takes them."""
     assert isinstance(job.item, LabItem)
-    flame, squares = reconstructor.flame, _squares(reconstructor, photographs, job)
+    flame = reconstructor.flame
     predicted = _scored_view(reconstructor.predict([squares]).parameters)
     lens = squares[0].crop.lens(job.item.K)
     true = true_parameters(flame, fit, job.item, lens)
@@ -131,9 +130,14 @@ def _forms(reconstructor: Reconstructor, photographs: Photographs, job: Job, fit
     }
 
 
-def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square]:
-    seen = [photographs(path) for path in job.images]
-    return [reconstructor.square(*photograph) for photograph in seen if photograph is not None]
+def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square] | None:
+    """Of a job's photographs; None where one cannot be read or shows no face."""
+    try:
+        seen = [photographs(path) for path in job.images]
+    except UserError:
+        return None
+    squares = [reconstructor.square(*photograph) for photograph in seen if photograph is not None]
+    return squares if len(squares) == len(seen) else None
 
 
 def _scored_view(parameters: Parameters) -> Parameters:

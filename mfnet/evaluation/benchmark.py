@@ -68,7 +68,7 @@ _NO_SCORE = Score(math.nan, math.nan, math.nan)
 def _judge(task: tuple[Job, Submission], faces: np.ndarray, own_size: bool, strict: bool) -> dict[str, Verdict]:
     """An item's verdicts by setting: in the lab by the loaders' rule and, of heads that have one, at their own size."""
     job, submission = task
-    if not (own_size and isinstance(job.item, LabItem)):
+    if not (own_size and job.intrinsics):
         return {job.setting: _verdict(job, submission, faces, strict)}
     by_rule = submission if isinstance(submission, str) else three_units_high(submission)
     return {
@@ -100,8 +100,8 @@ def _verdict(job: Job, submission: Submission, faces: np.ndarray, strict: bool) 
 class Unfinished(NamedTuple):
     """Scores that an interrupted run has left.
 
-    path: a file of JSON lines. made_from: a digest of all that scores depend on: model, code, settings, benchmark;
-    what was scored under another one is scored again.
+    path: a file of JSON lines. made_from: a digest of what scores depend on: model, code, settings, benchmark; what was
+    scored under another one is scored again.
     """
 
     path: Path
@@ -268,6 +268,18 @@ def heat_mesh(job: Job, submission: Submission, faces: np.ndarray) -> HeatMesh |
     return HeatMesh(aligned.prediction, surface_error(aligned.prediction, aligned.truth))
 
 
-def evenly_spaced(jobs: Sequence[Job], count: int) -> list[Job]:
-    """So many of the jobs, spread evenly."""
-    return [jobs[k] for k in np.unique(np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int))]
+def shown_jobs(jobs: Sequence[Job], scores: pd.DataFrame, setting: str, count: int) -> list[Job]:
+    """So many of a setting's jobs, spread evenly, the same for every method; for one without a score the nearest."""
+    scored = scores[(scores["setting"] == setting) & scores["cd_mm"].notna()]["stem"]
+    jobs = [job for job in jobs if job.setting == setting]
+    among = np.flatnonzero([job.item.stem in set(scored) for job in jobs])
+    places = np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int)
+    nearest = [among[np.abs(among - place).argmin()] for place in places if len(among)]
+    return [jobs[k] for k in sorted(set(nearest))]
+
+
+def require_scores(per_image: pd.DataFrame) -> None:
+    """Raise a UserError if not one item could be scored."""
+    if per_image["cd_mm"].isna().all():
+        why = per_image["failure"].iloc[0] if len(per_image) else "there are none"
+        raise UserError(f"evaluate: not one of {len(per_image)} items could be scored ({why}); see data.facescape")

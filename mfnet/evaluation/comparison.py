@@ -48,7 +48,8 @@ def comparison_sheet(benchmark: Benchmark, folder: Path, methods: list[str], tar
     axes = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
     for row, item in enumerate(rows):
         photograph = read_image(item.image)
-        assert photograph is not None
+        if photograph is None:
+            photograph = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 255, np.uint8)
         axes[row][0].imshow(photograph)
         axes[row][0].set_title(item.stem, fontsize=8)
         for column, method in enumerate(methods, 1):

@@ -33,14 +33,16 @@ def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
 
     A scan ends before the back of the head; what lies beyond its rim has no error, only a distance.
     """
-    scan = trimesh.Trimesh(truth.vertices, truth.faces, process=False)
-    distance = trimesh.proximity.closest_point(scan, prediction.vertices)[1]
     nearest = cKDTree(truth.vertices).query(prediction.vertices)[1]
     edges = np.sort(truth.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
     edges, count = np.unique(edges, axis=0, return_counts=True)
     rim = np.zeros(len(truth.vertices), bool)
     rim[edges[count == 1]] = True
-    return np.where(rim[nearest], np.nan, distance)
+    error, judged = np.full(len(prediction.vertices), np.nan), ~rim[nearest]
+    if judged.any():
+        scan = trimesh.Trimesh(truth.vertices, truth.faces, process=False)
+        error[judged] = trimesh.proximity.closest_point(scan, prediction.vertices[judged])[1]
+    return error
 
 
 def heat_colours(error: np.ndarray) -> np.ndarray:

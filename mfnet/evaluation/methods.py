@@ -13,12 +13,13 @@ from mfnet.config import EvaluateParams
 from mfnet.data.crop import crop_around, read_image
 from mfnet.data.facescape import LabItem, WildItem
 from mfnet.data.landmarks import LandmarkDetector
+from mfnet.errors import UserError
 from mfnet.evaluation.submission import Part, image_cube, perspective_mesh, submitted
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
 from mfnet.reconstruct import Reconstructor
 
-NO_FACE = "no readable photograph, or no face found in it"
+NO_FACE = "no face found in the photograph"
 
 
 class Job(NamedTuple):
@@ -77,10 +78,14 @@ class Photographs:
         self._landmarks: dict[Path, np.ndarray | None] = {}
 
     def __call__(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where there is no photograph or no face in it."""
+        """RGB uint8 [256, 256, 3] and landmarks [68, 2]; None where no face is found.
+
+        Raises:
+            UserError: there is no photograph, or it cannot be read.
+        """
         image = read_image(path)
         if image is None:
-            return None
+            raise UserError(f"evaluate: {path} is missing or not a readable image; expected 256 x 256 RGB")
         if path not in self._landmarks:
             self._landmarks[path] = self._detector(str(path.relative_to(self._root)), image)
         landmarks = self._landmarks[path]
@@ -98,8 +103,14 @@ class ParametricMethod:
 
     def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See Method; a side view without a face is left out of its triple."""
-        predicted: dict[int, np.ndarray] = {}
-        inputs = [self._inputs(job) for job in jobs]
+        predicted: dict[int, Submission] = {}
+        inputs: list[list[tuple[Path, np.ndarray | None]]] = []
+        for index, job in enumerate(jobs):
+            try:
+                inputs.append(self._inputs(job))
+            except UserError as error:
+                predicted[index] = str(error)
+                inputs.append([])
         kinds = [(job.setting == "wild", len(views)) for job, views in zip(jobs, inputs, strict=True)]
         for kind in sorted({kind for kind in kinds if kind[1]}):
             group = [index for index in range(len(jobs)) if kinds[index] == kind]
@@ -149,7 +160,10 @@ class MeanHeadMethod:
         return [self._place(job) for job in jobs]
 
     def _place(self, job: Job) -> Submission:
-        photograph = self._photographs(job.images[0])
+        try:
+            photograph = self._photographs(job.images[0])
+        except UserError as error:
+            return str(error)
         if photograph is None:
             return NO_FACE
         landmarks = photograph[1]

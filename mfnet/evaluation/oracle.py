@@ -57,16 +57,17 @@ class OracleMethod:
     own_size = True
 
     def __init__(self, params: HeadParams, workers: int | None, submit: str = "head") -> None:
-        self._params, self._workers = params, workers
+        self._head, self._params, self._workers = load_head(params), params, workers
         # A person's views share one scan, whose fit is kept in its file's coordinates.
         self._fitted: dict[Path, Submission] = {}
-        self._part = Part.of(load_head(params), submit)
+        self._part = Part.of(self._head, submit)
         self.faces = self._part.faces
 
     def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See `mfnet.evaluation.methods.Method`."""
         first = {job.item.mesh: job.item for job in reversed(jobs) if job.item.mesh not in self._fitted}
-        fits = parallel_map(partial(_fit_item, params=self._params), list(first.values()), None, self._workers)
+        fit_one = partial(fit_item, head=self._head, params=self._params)
+        fits = parallel_map(fit_one, list(first.values()), None, self._workers)
         for item, fit in zip(first.values(), fits, strict=True):
             native = fit if isinstance(fit, str) else _to_native(item, fit.vertices[self._part.vertices])
             self._fitted[item.mesh] = native
@@ -96,12 +97,12 @@ def _as_submitted(item: WildItem | LabItem, native: Submission) -> Submission:
     return native @ item.Rt[:, :3].T + item.Rt[:, 3]
 
 
-def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit | str:
-    head = load_head(params)
+def fit_item(item: WildItem | LabItem, head: HeadModel, params: HeadParams) -> ScanFit | str:
+    """`fit_scan` to an item's scan; or in one line why that cannot be."""
     try:
         return fit_scan(head, params, canonical_scan(item))
     except UserError as error:
-        return str(error)
+        return f"{item.mesh}: {error}"
 
 
 def judged_points(scan: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +127,7 @@ def fit_scan(head: HeadModel, params: HeadParams, scan: Mesh) -> ScanFit:
     """
     points, normals = judged_points(scan)
     if not len(points):
-        raise UserError("evaluate: the scan has no surface around the head's axis; see data.facescape")
+        raise UserError("the scan has no surface around the head's axis")
     chosen = np.linspace(0, len(points) - 1, min(_POINTS, len(points))).astype(int)
     target = torch.tensor(points[chosen] * _MM, dtype=torch.float32)
     target_normals = torch.tensor(normals[chosen], dtype=torch.float32)

@@ -41,7 +41,7 @@ def build_page(
     """The page as text.
 
     Args:
-        tables: the paper's tables.
+        tables: of `mfnet.evaluation.tables.build_tables`.
         sections: what else is told in rows.
         figures: picture files and their captions.
         turning: of `mfnet.evaluation.turntable.turntable`.
@@ -83,8 +83,9 @@ def differences_section(differences: pd.DataFrame, reference: str) -> Section:
     """What `difference_table` gave, beside the method that the others are compared with."""
     note = (
         f"CD minus that of {reference} over the same images, mm, with the 95% interval and the number of people it "
-        "rests on. A method without three views is compared, from its one, with the reference's three. Of several "
-        "trainings with different seeds the spread between them is in the interval; of one it cannot be."
+        "rests on; in the lab by the loaders' rule. A method without three views is compared, from its one, with the "
+        "reference's three. Of several trainings with different seeds the spread between them is in the interval; of "
+        "one it cannot be."
     )
     return Section("What the differences are worth", differences, note)
 
@@ -93,8 +94,8 @@ def means_section(means: pd.DataFrame) -> Section:
     """What `mean_table` gave."""
     note = (
         "CD, mm, with the number of people it rests on and the 95% interval of what it would be over all such people, "
-        "and all seeds where there are several trainings. It is Student's, between people: a bootstrap over four "
-        "people is too short."
+        "and all seeds where there are several trainings. It is Student's, between people: over few of "
+        "them a bootstrap's is too short."
     )
     return Section("What the means are worth", means, note)
 

@@ -21,8 +21,8 @@ from mfnet.head import HeadModel
 
 _NOTES = [
     "Measured on this machine from the pipeline's data; with the embedded default these are generated heads "
-    "photographed into the layouts of Multi-PIE, FaceScape and AFLW2000-3D. Published rows come from the paper: real "
-    "people.",
+    "photographed into the layouts of Multi-PIE, FaceScape and AFLW2000-3D. Published rows are "
+    "of photographs of real people.",
 ]
 _CAPTIONS = {
     "reconstructions.png": "Held-out people, three views: photographs, the shape over them, the fused texture.",
@@ -30,7 +30,8 @@ _CAPTIONS = {
     "cd_by_bin.png": "CD per image and pose bin of the wild set.",
     "cd_by_angle.png": "CD over the angle between the face and the camera: images, and means over fifteen degrees.",
     "cumulative.png": "The share of images below a CD.",
-    "comparison.png": "Scored photographs, and per method the shape over them, alone, and its error from there.",
+    "comparison.png": "Scored photographs, and per method the shape over them, alone, and its error from there; "
+    "in the lab as in the heat maps below.",
     "aflw2000.png": "AFLW2000-3D by yaw, top to bottom: photographs, the shape from one view over them, true landmarks "
     "(green) and found ones (red).",
     "heat.png": "Distance to the scan on the predicted mesh, from three angles; grey where the scan ends. In the lab "
@@ -78,7 +79,7 @@ def page_of(reports: Path, tables: list[Table], sections: list[Section], first: 
 
     Args:
         reports: where both lie.
-        tables: the paper's.
+        tables: of `build_tables`.
         sections: what else is told in rows.
         first: the variant that the page is about.
         merged: of `merged_metrics`, with the landmark error.

@@ -24,7 +24,9 @@ from mfnet.evaluation.benchmark import (
     heat_mesh,
     load_scores,
     plan,
+    require_scores,
     run,
+    shown_jobs,
     summarise,
     triple_views,
 )
@@ -176,8 +178,15 @@ def test_whatever_is_wrong_with_one_item_is_its_own_failure(root: Path, head: He
     mean_head = MeanHeadMethod(MeanHeadFit(head), Photographs(root, Sidecar(root)), 1.25)
     per_image = run(mean_head, [jobs[0], lost, torn], 1)
     assert per_image["cd_mm"].notna().tolist() == [True, False, False]
-    assert per_image["failure"][1] == NO_FACE
+    assert "nowhere.png is missing" in per_image["failure"][1]
     assert "not a readable OBJ" in per_image["failure"][2]
+    three = next(job for job in plan(Benchmark(root), [0]) if job.setting == "three_view")
+    three = three._replace(images=(*three.images[:2], root / "nowhere.png"))
+    params = load_params("params.yaml").model_copy(update={"head": HeadParams(path=root.parent / "head.npz")})
+    fit = ParametricMethod(Reconstructor.fitting(head, params), Photographs(root, Sidecar(root)), params.evaluate)
+    assert "nowhere.png is missing" in fit([three])[0]
+    with pytest.raises(UserError, match="not one of 1 items could be scored"):
+        require_scores(run(mean_head, [lost], 1))
     oracle = run(OracleMethod(HeadParams(path=root.parent / "head.npz"), 1), [torn, empty], 1)
     assert "not a readable OBJ" in oracle["failure"][0]
     assert "no surface around the head's axis" in oracle["failure"][1]
@@ -190,7 +199,7 @@ def test_whatever_is_wrong_with_one_item_is_its_own_failure(root: Path, head: He
 
 
 def test_heads_with_a_size_of_their_own_are_scored_with_it_and_by_the_loaders_rule(root: Path, head: HeadModel) -> None:
-    """The scan's own head before its camera, half as near again: at its own size the depth's alignment finds it."""
+    """The scan itself before its camera, which is half as high again as the rule's three pupil distances."""
     jobs = [job for job in plan(Benchmark(root), [0], three_view=False) if job.setting == "single_view"][:1]
     item = jobs[0].item
     vertices, faces = read_obj(item.mesh)
@@ -281,6 +290,29 @@ def test_failed_items_count_in_the_done_rate_and_not_in_the_mean() -> None:
     assert summarise(pd.DataFrame(rows))["wild"]["60-90"]["cd_mm"] is None
 
 
+def test_the_lab_is_summed_up_by_focal_length_and_by_the_angle_at_the_longest() -> None:
+    same = {"setting": "single_view", "bin": None, "mne_rad": 0.1, "completeness": 1.0}
+    rows = [
+        {**same, "focal": focal, "view": view, "cd_mm": 100.0 * k + view}
+        for k, focal in enumerate((1200, 600, 300))
+        for view in range(11)
+    ]
+    found = summarise(pd.DataFrame(rows))["lab"]["single_view"]
+    assert {name: means["cd_mm"] for name, means in found["by_focal"].items()} == {"1200": 5, "600": 105, "300": 205}
+    assert {name: means["cd_mm"] for name, means in found["by_angle"].items()} == {"0": 0, "30": 4.5, "60": 9.5}
+    assert [means["n"] for means in found["by_angle"].values()] == [1, 8, 2]
+
+
+def test_the_same_items_are_shown_of_every_method_but_for_those_without_a_score(root: Path) -> None:
+    jobs = plan(Benchmark(root), [0, 1, 2, 3], three_view=False)
+    scores = pd.DataFrame([{"setting": job.setting, "stem": job.item.stem, "cd_mm": 1.0} for job in jobs])
+    wild = [job.item.stem for job in jobs if job.setting == "wild"]
+    assert [job.item.stem for job in shown_jobs(jobs, scores, "wild", 2)] == [wild[0], wild[3]]
+    scores.loc[scores["stem"] == wild[0], "cd_mm"] = np.nan
+    assert [job.item.stem for job in shown_jobs(jobs, scores, "wild", 2)] == [wild[1], wild[3]]
+    assert shown_jobs(jobs, scores, "three_view", 2) == []
+
+
 def test_every_lab_view_gets_three_different_inputs_with_itself_first() -> None:
     for view in range(11):
         triple = triple_views(view)
@@ -318,7 +350,10 @@ def test_known_focal_lengths_take_a_landmark_fit_nearer(root: Path, head: HeadMo
     flat = [job._replace(intrinsics=()) for job in jobs]
     method = ParametricMethod(Reconstructor.fitting(head, params), photographs, params.evaluate)
     tables = [run(method, some, 1) for some in (jobs, flat)]
-    deep_error, flat_error = (table["cd_mm"][table["setting"] == "three_view_own_size"] for table in tables)
+    settings = ("three_view_own_size", "three_view")
+    deep_error, flat_error = (
+        table["cd_mm"][table["setting"] == setting].to_numpy() for table, setting in zip(tables, settings, strict=True)
+    )
     assert (deep_error < 2).all()
     assert (deep_error < 0.5 * flat_error).all()
 

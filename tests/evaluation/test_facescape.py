@@ -219,7 +219,7 @@ def golden_items() -> list[tuple[str, Mesh, Mesh, dict[str, Any]]]:
 
 
 def test_scores_are_those_of_a_transcription_of_the_protocol_on_other_libraries() -> None:
-    """What `benchmarks/evaluation.py` has of the protocol on trimesh, embree and libigl gave for these items."""
+    """The figures are what `transcribed` of `benchmarks/evaluation.py` gives for these items."""
     expected = {"wild": (3.448811754, 0.0520277, 1.0), "lab": (1.681088860, 0.0464909, 0.9832668802)}
     for setting, truth, prediction, camera in golden_items():
         score = (score_wild if setting == "wild" else score_lab)(truth, prediction, **camera)

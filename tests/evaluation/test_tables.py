@@ -45,7 +45,7 @@ def test_published_rows_are_the_papers_and_those_of_facescapes_files() -> None:
     assert row["cd_mm"] == 423
 
 
-def test_three_tables_with_both_sources() -> None:
+def test_every_table_has_its_sources() -> None:
     tables = build_tables(ALL, list(VARIANTS))
     assert [table.number for table in tables] == [1, 2, 3, 4]
     of_lab = {MEASURED, MEASURED + ", own size", FITTED, FITTED + ", own size", FILES}

@@ -41,7 +41,7 @@ def test_reports_are_made(clone: Clone) -> None:
     assert not re.search(r"(src|href)=(&quot;|&#x27;|[\"'])(https?:)?//", page)
     assert "Three.js Authors" in page
     for table in (1, 2, 3, 4):
-        assert "real data" in (clone.folder / f"reports/tables/{table}.md").read_text()
+        assert "measured here" in (clone.folder / f"reports/tables/{table}.md").read_text()
         assert len(pd.read_csv(clone.folder / f"reports/tables/{table}.csv")) > 5
 
 
