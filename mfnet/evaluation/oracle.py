@@ -57,17 +57,17 @@ class OracleMethod:
     own_size = True
 
     def __init__(self, params: HeadParams, workers: int | None, submit: str = "head") -> None:
-        self._head, self._params, self._workers = load_head(params), params, workers
+        self._params, self._workers = params, workers
         # A person's views share one scan, whose fit is kept in its file's coordinates.
         self._fitted: dict[Path, Submission] = {}
-        self._part = Part.of(self._head, submit)
+        self._part = Part.of(load_head(params), submit)
         self.faces = self._part.faces
 
     def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See `mfnet.evaluation.methods.Method`."""
         first = {job.item.mesh: job.item for job in reversed(jobs) if job.item.mesh not in self._fitted}
-        fit_one = partial(fit_item, head=self._head, params=self._params)
-        fits = parallel_map(fit_one, list(first.values()), None, self._workers)
+        # The head is read by the processes, which is less than to hand it to them with every item.
+        fits = parallel_map(partial(_fit_item, params=self._params), list(first.values()), None, self._workers)
         for item, fit in zip(first.values(), fits, strict=True):
             native = fit if isinstance(fit, str) else _to_native(item, fit.vertices[self._part.vertices])
             self._fitted[item.mesh] = native
@@ -95,6 +95,10 @@ def _as_submitted(item: WildItem | LabItem, native: Submission) -> Submission:
     if isinstance(native, str) or isinstance(item, WildItem):
         return native
     return native @ item.Rt[:, :3].T + item.Rt[:, 3]
+
+
+def _fit_item(item: WildItem | LabItem, params: HeadParams) -> ScanFit | str:
+    return fit_item(item, load_head(params), params)
 
 
 def fit_item(item: WildItem | LabItem, head: HeadModel, params: HeadParams) -> ScanFit | str:
