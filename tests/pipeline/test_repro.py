@@ -37,7 +37,7 @@ def test_reports_are_made(clone: Clone) -> None:
     assert "What holds accuracy back" in page
     assert "Landmarks on AFLW2000-3D" in page
     assert pd.read_csv(clone.folder / "reports/tables/failures.csv").empty
-    # The viewer's frame is escaped; nothing but links to read may lead outside.
+    # Nothing is loaded or linked from outside; the viewer's frame is escaped.
     assert not re.search(r"(src|href)=(&quot;|&#x27;|[\"'])(https?:)?//", page)
     assert "Three.js Authors" in page
     for table in (1, 2, 3, 4):
