@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mfnet.evaluation.heat import HEAT_LIMIT_MM
 from mfnet.evaluation.tables import Table, formatted
 
 _STYLE = """
@@ -17,7 +18,7 @@ h1 { font-size: 1.6em } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1
 table { border-collapse: collapse; font-size: 13px } td, th { padding: 3px 8px; text-align: right }
 td:nth-child(-n+2), th:nth-child(-n+2) { text-align: left } tr:nth-child(even) { background: #f5f5f5 }
 tr.measured { background: #e8f1fb } img { max-width: 100% } figure { margin: 1em 0 }
-iframe { width: 100%; height: 460px; border: 1px solid #ccc } .scroll { overflow-x: auto }
+iframe { width: 100%; height: 720px; border: 1px solid #ccc } .scroll { overflow-x: auto }
 figcaption, .scroll + p, iframe + p { color: #555; font-size: 13px }
 """
 
@@ -58,7 +59,10 @@ def build_page(
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
     parts.append(f"<h2>To turn with the mouse</h2><iframe srcdoc='{html.escape(turning)}'></iframe>")
-    parts.append("<p>The same predictions as in the heat maps; grey where the scan ends.</p>")
+    parts.append(
+        "<p>The same predictions as in the heat maps, above of the wild set, below of the lab from three views: from "
+        f"blue, on the scan, to red, {HEAT_LIMIT_MM:.0f} mm and more from it; grey where the scan ends.</p>"
+    )
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 

@@ -85,7 +85,8 @@ def page_of(reports: Path, tables: list[Table], sections: list[Section], first: 
         merged: of `merged_metrics`, with the landmark error.
     """
     shown = [(reports / "figures" / name, caption) for name, caption in _CAPTIONS.items()]
-    turning = turntable([read_heat_mesh(path) for path in sorted((reports / "heat" / first).glob("wild_*.ply"))])
+    meshes = [sorted((reports / "heat" / first).glob(f"{group}_*.ply")) for group in ("wild", "lab")]
+    turning = turntable([[read_heat_mesh(path) for path in row] for row in meshes])
     return build_page(tables, sections, shown, turning, _facts(merged, first), _NOTES)
 
 
