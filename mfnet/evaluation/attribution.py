@@ -14,7 +14,7 @@ from torch import Tensor
 from mfnet.data.facescape import LabItem
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import run
-from mfnet.evaluation.methods import NO_FACE, Given, Job, Photographs, Submission
+from mfnet.evaluation.methods import Given, Job, Photographs, Submission, squares_of
 from mfnet.evaluation.oracle import ScanFit, fit_item
 from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.uncertainty import mean_over_people
@@ -65,7 +65,7 @@ def attribution(
     shown = []
     for job in jobs:
         fitted, squares = fits[job.item.mesh], _squares(reconstructor, photographs, job)
-        if squares is not None and isinstance(fitted, ScanFit):
+        if not isinstance(squares, str) and isinstance(fitted, ScanFit):
             shown.append(job)
             for name, vertices in _forms(reconstructor, squares, job, fitted).items():
                 submissions.setdefault(name, []).append(vertices)
@@ -93,8 +93,8 @@ def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, j
     predictions: list[Submission] = []
     for job in jobs:
         squares = _squares(reconstructor, photographs, job)
-        if squares is None:
-            predictions.append(NO_FACE)
+        if isinstance(squares, str):
+            predictions.append(squares)
             continue
         assert isinstance(job.item, LabItem)
         predicted = _scored_view(reconstructor.predict([squares]).parameters)
@@ -130,14 +130,9 @@ def _forms(reconstructor: Reconstructor, squares: list[Square], job: Job, fit: S
     }
 
 
-def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square] | None:
-    """Of a job's photographs; None where one cannot be read or shows no face."""
-    try:
-        seen = [photographs(path) for path in job.images]
-    except UserError:
-        return None
-    squares = [reconstructor.square(*photograph) for photograph in seen if photograph is not None]
-    return squares if len(squares) == len(seen) else None
+def _squares(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square] | str:
+    """As `squares_of`, without pinholes."""
+    return squares_of(reconstructor, photographs, job._replace(intrinsics=()))
 
 
 def _scored_view(parameters: Parameters) -> Parameters:

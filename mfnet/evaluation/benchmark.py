@@ -55,7 +55,7 @@ def _truth(path: Path) -> Mesh:
 
 
 class Verdict(NamedTuple):
-    """An item's score, and why it has none: "" where it has."""
+    """An item's score, and why it lacks a figure: "" where it lacks none."""
 
     score: Score
     failure: str
@@ -94,7 +94,8 @@ def _verdict(job: Job, submission: Submission, faces: np.ndarray, strict: bool) 
     # Section 9 of the protocol: here the official evaluator stops, so that the item has no other figure either.
     if math.isnan(score.cd_mm):
         return Verdict(_NO_SCORE, "prediction and scan share no surface, or it leaves the cylinder map")
-    return Verdict(score, "")
+    # Section 8.4: equal normals may have a cosine just above one, whose angle the benchmark has not.
+    return Verdict(score, "no MNE: normals that are equal" if math.isnan(score.mne_rad) else "")
 
 
 class Unfinished(NamedTuple):
@@ -122,7 +123,7 @@ def run(
 
     Returns:
         One row per job (setting, index, stem, person, bin, focal, view, angle in degrees, the metrics, NaN where an
-        item failed, and `failure`, why). Of a method whose heads have a size of their own every lab job has another
+        item has none, and `failure`, why). Of a method whose heads have a size of their own every lab job has another
         row with `OWN_SIZE` behind its setting, in which they keep it.
     """
     names = [f"{job.setting} {job.item.stem}{' strict' * strict}" for job in jobs]
@@ -243,11 +244,11 @@ def summarise(per_image: pd.DataFrame) -> dict:
 
 
 def failures(per_image: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Items without a score: method, setting, how many of how many, and why; no row where there are none."""
+    """Items that lack a metric: method, setting, how many of how many, and why; no row where there are none."""
     found = []
     for method, table in per_image.items():
         for setting, rows in table.groupby("setting", sort=False):
-            for reason, failed in rows[rows["cd_mm"].isna()].groupby("failure", sort=False):
+            for reason, failed in rows[rows[[*METRICS]].isna().any(axis=1)].groupby("failure", sort=False):
                 items = f"{len(failed)} of {len(rows)}"
                 found.append({"method": method, "setting": setting, "items": items, "why": reason})
     return pd.DataFrame(found, columns=["method", "setting", "items", "why"])

@@ -17,9 +17,9 @@ from mfnet.errors import UserError
 from mfnet.evaluation.submission import Part, image_cube, perspective_mesh, submitted
 from mfnet.landmark_fit import MeanHeadFit
 from mfnet.network import decode
-from mfnet.reconstruct import Reconstructor
+from mfnet.reconstruct import Reconstructor, Square
 
-NO_FACE = "no face found in the photograph"
+NO_FACE = "no face found in a photograph of it"
 
 
 class Job(NamedTuple):
@@ -102,39 +102,23 @@ class ParametricMethod:
         self.own_size = reconstructor.in_perspective
 
     def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
-        """See Method; a side view without a face is left out of its triple."""
-        predicted: dict[int, Submission] = {}
-        inputs: list[list[tuple[Path, np.ndarray | None]]] = []
-        for index, job in enumerate(jobs):
-            try:
-                inputs.append(self._inputs(job))
-            except UserError as error:
-                predicted[index] = str(error)
-                inputs.append([])
-        kinds = [(job.setting == "wild", len(views)) for job, views in zip(jobs, inputs, strict=True)]
-        for kind in sorted({kind for kind in kinds if kind[1]}):
-            group = [index for index in range(len(jobs)) if kinds[index] == kind]
+        """See Method; of three views every one has to show a face."""
+        found = [squares_of(self._reconstructor, self._photographs, job) for job in jobs]
+        made: dict[int, Submission] = {index: why for index, why in enumerate(found) if isinstance(why, str)}
+        people = {index: squares for index, squares in enumerate(found) if not isinstance(squares, str)}
+        kinds = {index: (jobs[index].setting == "wild", len(squares)) for index, squares in people.items()}
+        for kind in sorted(set(kinds.values())):
+            group = [index for index in people if kinds[index] == kind]
             for start in range(0, len(group), self._params.batch):
                 chosen = group[start : start + self._params.batch]
-                made = self._predict([jobs[k].item for k in chosen], [inputs[k] for k in chosen])
-                predicted |= dict(zip(chosen, made, strict=True))
-        return [predicted.get(index, NO_FACE) for index in range(len(jobs))]
+                together = self._predict([jobs[k].item for k in chosen], [people[k] for k in chosen])
+                made |= dict(zip(chosen, together, strict=True))
+        return [made[index] for index in range(len(jobs))]
 
-    def _inputs(self, job: Job) -> list[tuple[Path, np.ndarray | None]]:
-        views = zip(job.images, job.intrinsics or [None] * len(job.images), strict=True)
-        found = [(path, K) for path, K in views if self._photographs(path) is not None]
-        return found if found and found[0][0] == job.images[0] else []
-
-    def _predict(
-        self, items: list[WildItem | LabItem], inputs: list[list[tuple[Path, np.ndarray | None]]]
-    ) -> list[np.ndarray]:
-        people = []
-        for views in inputs:
-            seen = [(self._photographs(path), K) for path, K in views]
-            people.append([self._reconstructor.square(*found, K) for found, K in seen if found is not None])
+    def _predict(self, items: list[WildItem | LabItem], people: list[list[Square]]) -> list[np.ndarray]:
         parameters, lens = self._reconstructor.predict(people)
         n_views = parameters.rotation.shape[1]
-        scored = torch.arange(len(inputs), device=parameters.shape.device) * n_views
+        scored = torch.arange(len(people), device=parameters.shape.device) * n_views
         with torch.no_grad():
             decoded = decode(self._reconstructor.flame, parameters, scored, lens)
         projected = decoded.projected[:, self._part.vertices]
@@ -143,6 +127,17 @@ class ParametricMethod:
             return [submitted(item, cube) for item, cube in zip(items, cubes, strict=True)]
         metres = lens.of(scored).unproject(projected, decoded.camera[:, :1]).cpu().numpy()
         return [perspective_mesh(one) for one in metres]
+
+
+def squares_of(reconstructor: Reconstructor, photographs: Photographs, job: Job) -> list[Square] | str:
+    """Crops of a job's photographs, the scored one's first; or in one line why there are none."""
+    try:
+        seen = [photographs(path) for path in job.images]
+    except UserError as error:
+        return str(error)
+    pinholes = job.intrinsics or [None] * len(job.images)
+    squares = [reconstructor.square(*one, K) for one, K in zip(seen, pinholes, strict=True) if one is not None]
+    return squares if len(squares) == len(seen) else NO_FACE
 
 
 class MeanHeadMethod:

@@ -167,6 +167,31 @@ def test_a_photograph_without_a_face_is_a_failed_item_and_not_the_end(root: Path
     assert told == [{"method": "mean_head", "setting": "wild", "items": "1 of 2", "why": NO_FACE}]
 
 
+def test_three_views_are_three(root: Path, head: HeadModel) -> None:
+    """A side view without a face leaves no score from three views, and one from the single view that has one."""
+    jobs = [job for job in plan(Benchmark(root), [0]) if job.setting != "wild" and job.item.focal == 0]  # type: ignore[union-attr]
+    find = Sidecar(root)
+    blind = str(jobs[0].images[1].relative_to(root))
+    photographs = Photographs(root, lambda path, image: None if path == blind else find(path, image))
+    params = load_params("params.yaml").model_copy(update={"head": HeadParams(path=root.parent / "head.npz")})
+    three, one = ParametricMethod(Reconstructor.fitting(head, params), photographs, params.evaluate)(jobs)
+    assert [job.setting for job in jobs] == ["three_view", "single_view"]
+    assert three == NO_FACE
+    assert isinstance(one, np.ndarray)
+
+
+def test_an_item_without_a_normal_error_is_told_of_and_keeps_its_distance(root: Path) -> None:
+    """The scan itself, moved along the axis: equal normals, some of whose cosines round to above one."""
+    job = next(job for job in plan(Benchmark(root), [0], three_view=False) if job.setting == "wild")
+    vertices, faces = read_obj(job.item.mesh)
+    table = run(Given(faces, [job], [vertices - [0, 0, 2.0]]), [job], 1)
+    assert table["cd_mm"][0] < 1e-3
+    assert np.isnan(table["mne_rad"][0])
+    assert failures({"itself": table})["why"].tolist() == ["no MNE: normals that are equal"]
+    assert summarise(table)["wild"]["0-5"]["done_rate"] == 1
+    assert run(Given(faces, [job], [vertices - [0, 0, 2.0]]), [job], 1, strict=True)["failure"].tolist() == [""]
+
+
 def test_whatever_is_wrong_with_one_item_is_its_own_failure(root: Path, head: HeadModel, tmp_path: Path) -> None:
     """A photograph and a scan that cannot be read, a prediction that is not finite, and one far from the scan."""
     jobs = [job for job in plan(Benchmark(root), [0], three_view=False) if job.setting == "wild"]
