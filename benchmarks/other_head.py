@@ -16,16 +16,17 @@ from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
 from mfnet.evaluation.attribution import true_parameters
+from mfnet.evaluation.baselines import BASELINES, ONE_VIEW
 from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods import Photographs
 from mfnet.evaluation.oracle import ScanFit, fit_item
-from mfnet.evaluation.tables import BASELINES, REFINED
+from mfnet.evaluation.tables import REFINED
 from mfnet.evaluation.uncertainty import difference_table, mean_table
 from mfnet.head import HeadModel
 from mfnet.network import decode
 from mfnet.reconstruct import Reconstructor
 from mfnet.synthesis.facescape_tree import synthesize_facescape
-from pipeline.evaluate import ONE_VIEW, method_named
+from pipeline.evaluate import method_named
 from pipeline.stage import whole_folder
 from pipeline.tracking import made_from
 

@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct.set_defaults(run=_reconstruct)
 
     evaluate = commands.add_parser("evaluate", help="score a model on the FaceScape benchmark")
-    evaluate.add_argument("--model", type=Path, default=Path("models/full"))
+    judged = evaluate.add_mutually_exclusive_group()
+    judged.add_argument("--model", type=Path, default=Path("models/full"))
+    judged.add_argument("--baseline", help="instead of a model: mean_head, landmark_fit or oracle_fit")
     evaluate.add_argument("--refine", action="store_true", help="optimise every answer by landmarks and flow")
     evaluate.add_argument("--strict", action="store_true", help="without the benchmark's oddities")
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
@@ -96,19 +98,25 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
+    from mfnet.evaluation.baselines import BASELINES, ONE_VIEW, baseline  # noqa: PLC0415
     from mfnet.evaluation.benchmark import failures, plan, require_scores, run, summarise  # noqa: PLC0415
     from mfnet.evaluation.facescape import METRICS  # noqa: PLC0415
-    from mfnet.evaluation.methods import ParametricMethod, Photographs  # noqa: PLC0415
+    from mfnet.evaluation.methods import Method, ParametricMethod, Photographs  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
     params = load_params()
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    reconstructor = Reconstructor.load(chosen.model)
-    if chosen.refine:
-        reconstructor = reconstructor.refined(params.fit)
-    method = ParametricMethod(reconstructor, photographs, params.evaluate)
-    jobs = plan(Benchmark(root), params.evaluate.lab_views)
+    if chosen.baseline is None:
+        reconstructor = Reconstructor.load(chosen.model)
+        if chosen.refine:
+            reconstructor = reconstructor.refined(params.fit)
+        method: Method = ParametricMethod(reconstructor, photographs, params.evaluate)
+    elif chosen.baseline in BASELINES and not chosen.refine:
+        method = baseline(chosen.baseline, params, photographs)
+    else:
+        raise UserError(f"evaluate: --baseline {chosen.baseline}; expected one of {', '.join(BASELINES)}, not refined")
+    jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=chosen.baseline not in ONE_VIEW)
     per_image = run(method, jobs, params.engine.workers, strict=chosen.strict)
     require_scores(per_image)
     per_image.to_csv(chosen.out, index=False, float_format="%.6f")
@@ -117,7 +125,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
             cd, mne, cr = ("-" if values[key] is None else f"{values[key]:.3f}" for key in METRICS)
             done = f"{values['done_rate']:.1%} of {values['n']}"
             print(f"{group:4} {name:20} CD {cd} mm  MNE {mne} rad  CR {cr}  done {done}")
-    for row in failures({str(chosen.model): per_image}).itertuples():
+    for row in failures({chosen.baseline or str(chosen.model): per_image}).itertuples():
         print(f"failed: {row.setting}, {row.items}: {row.why}")
 
 

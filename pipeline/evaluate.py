@@ -11,19 +11,14 @@ import pandas as pd
 from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import landmark_detector
+from mfnet.evaluation.baselines import BASELINES, ONE_VIEW, baseline
 from mfnet.evaluation.benchmark import Unfinished, heat_mesh, plan, require_scores, run, shown_jobs, summarise
 from mfnet.evaluation.heat import write_heat_mesh
-from mfnet.evaluation.methods import Job, MeanHeadMethod, Method, ParametricMethod, Photographs
-from mfnet.evaluation.oracle import OracleMethod
-from mfnet.evaluation.tables import BASELINES, LANDMARK_FIT, MEAN_HEAD, ORACLE_FIT, REFINED
-from mfnet.head import load_head
-from mfnet.landmark_fit import MeanHeadFit
+from mfnet.evaluation.methods import Job, Method, ParametricMethod, Photographs
+from mfnet.evaluation.tables import REFINED
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, made_from, tracked
-
-# What a person's other photographs would change nothing for.
-ONE_VIEW = (MEAN_HEAD, ORACLE_FIT)
 
 
 def stage(variant: str) -> None:
@@ -58,17 +53,11 @@ def stage(variant: str) -> None:
 
 def method_named(variant: str, params: Params, photographs: Photographs) -> Method:
     """The method that a name of `stage` stands for, over photographs of a benchmark."""
-    submit = params.evaluate.submit
-    if variant == MEAN_HEAD:
-        return MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale, submit)
-    if variant == ORACLE_FIT:
-        return OracleMethod(params.head, params.engine.workers, submit)
-    if variant == LANDMARK_FIT:
-        reconstructor = Reconstructor.fitting(load_head(params.head), params)
-    else:
-        reconstructor = Reconstructor.load(_model(variant, params))
-        if variant == REFINED:
-            reconstructor = reconstructor.refined(params.fit)
+    if variant in BASELINES:
+        return baseline(variant, params, photographs)
+    reconstructor = Reconstructor.load(_model(variant, params))
+    if variant == REFINED:
+        reconstructor = reconstructor.refined(params.fit)
     return ParametricMethod(reconstructor, photographs, params.evaluate)
 
 

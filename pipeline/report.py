@@ -9,6 +9,7 @@ import pandas as pd
 
 from mfnet.config import load_params
 from mfnet.data.facescape import Benchmark
+from mfnet.evaluation.baselines import BASELINES
 from mfnet.evaluation.benchmark import averaged, failures, load_scores, summarise
 from mfnet.evaluation.gallery import reconstruction_sheet
 from mfnet.evaluation.page import (
@@ -20,7 +21,7 @@ from mfnet.evaluation.page import (
     means_section,
 )
 from mfnet.evaluation.report import draw_figures, page_of
-from mfnet.evaluation.tables import BASELINES, REFINED, build_tables, merged_metrics, worst_images, write_tables
+from mfnet.evaluation.tables import REFINED, build_tables, merged_metrics, worst_images, write_tables
 from mfnet.evaluation.uncertainty import difference_table, mean_table
 from mfnet.reconstruct import Reconstructor
 from pipeline.stage import main, whole_file, whole_folder

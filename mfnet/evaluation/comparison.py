@@ -12,13 +12,11 @@ from torch import Tensor
 
 from mfnet.data.crop import read_image
 from mfnet.data.facescape import IMAGE_SIZE, Benchmark, LabItem, WildItem
-from mfnet.evaluation.heat import HEAT_LIMIT_MM, heat_colours, read_heat_mesh
+from mfnet.evaluation.heat import HEAT_LIMIT_MM, brightness, heat_colours, read_heat_mesh
 from mfnet.render.rasterize import interpolate, rasterize
-from mfnet.render.shading import vertex_normals
 
 _SIDE = 160
 _RESOLUTION = 96
-_LIGHT = (0.2, 0.3, 0.93)
 
 
 def in_photograph(item: WildItem | LabItem, canonical: np.ndarray) -> np.ndarray:
@@ -77,8 +75,7 @@ def _three_pictures(item: WildItem | LabItem, photograph: np.ndarray, file: Path
     )
     # Towards the viewer, y up, for both kinds of item.
     turned = heat.mesh.vertices @ item.rotation.T * ([1, 1, 1] if isinstance(item, WildItem) else [1, -1, -1])
-    normals = vertex_normals(torch.from_numpy(turned).float()[None], faces)[0]
-    light = (normals @ torch.tensor(_LIGHT)).clamp(0)[:, None] * 0.7 + 0.3
+    light = brightness(torch.from_numpy(turned).float(), faces)
     grey, coloured = light.expand(-1, 3), torch.from_numpy(heat_colours(heat.error).copy()).float() * light
     seen = (fragments.pix_to_face[0] >= 0)[..., None]
 

@@ -10,6 +10,7 @@ import torch
 import trimesh
 from matplotlib import colormaps
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from mfnet.evaluation.facescape import Mesh
 from mfnet.render.rasterize import interpolate, rasterize
@@ -18,6 +19,7 @@ from mfnet.render.shading import vertex_normals
 HEAT_LIMIT_MM = 10.0
 _ANGLES = (-50, 0, 50)
 _HALF_HEIGHT_MM = 135.0
+_LIGHT = (0.2, 0.3, 0.93)
 _PALETTE = colormaps["turbo"].with_extremes(bad="0.6")
 
 
@@ -76,6 +78,12 @@ def read_heat_mesh(path: Path) -> HeatMesh:
     return HeatMesh(mesh, vertices["error"].astype(np.float64))
 
 
+def brightness(vertices: Tensor, faces: Tensor) -> Tensor:
+    """How bright each vertex [V, 3] is, [V, 1] in [0.3, 1], lit from beside the viewer, who is at large z, y up."""
+    normals = vertex_normals(vertices[None], faces)[0]
+    return (normals @ torch.tensor(_LIGHT)).clamp(0)[:, None] * 0.7 + 0.3
+
+
 def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
     """The mesh from three angles coloured by its error, RGB uint8 [side, 3 side, 3]."""
     faces = torch.from_numpy(heat.mesh.faces)
@@ -86,9 +94,7 @@ def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
         turned = torch.from_numpy(heat.mesh.vertices @ turn.T).float()[None]
         projected = turned / _HALF_HEIGHT_MM * torch.tensor([1.0, -1.0, -1.0])
         fragments = rasterize(projected, faces, (side, side))
-        normals = vertex_normals(turned, faces)[0]
-        light = (normals @ torch.tensor([0.2, 0.3, 0.93])).clamp(0)[:, None] * 0.7 + 0.3
-        picture = interpolate(fragments, (colours * light)[faces])[0]
+        picture = interpolate(fragments, (colours * brightness(turned[0], faces))[faces])[0]
         seen = (fragments.pix_to_face[0] >= 0)[..., None]
         pictures.append((torch.where(seen, picture, torch.ones_like(picture)).clamp(0, 1) * 255).byte().numpy())
     return np.concatenate(pictures, 1)

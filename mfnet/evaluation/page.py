@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mfnet.evaluation.heat import HEAT_LIMIT_MM
 from mfnet.evaluation.tables import Table, formatted
 
 _STYLE = """
@@ -35,7 +34,7 @@ def build_page(
     tables: list[Table],
     sections: list[Section],
     figures: list[tuple[Path, str]],
-    turning: str,
+    turning: tuple[str, str],
     facts: dict[str, Any],
     notes: list[str],
 ) -> str:
@@ -45,7 +44,7 @@ def build_page(
         tables: of `mfnet.evaluation.tables.build_tables`.
         sections: what else is told in rows.
         figures: picture files and their captions.
-        turning: of `mfnet.evaluation.turntable.turntable`.
+        turning: of `mfnet.evaluation.turntable.turntable`, and its caption.
         facts: what is measured in one number, name -> text.
         notes: paragraphs below the title.
     """
@@ -58,11 +57,9 @@ def build_page(
     parts += [_section(section) for section in sections]
     parts.append("<h2>Figures</h2>")
     parts += [_figure(path, caption) for path, caption in figures]
-    parts.append(f"<h2>To turn with the mouse</h2><iframe srcdoc='{html.escape(turning)}'></iframe>")
-    parts.append(
-        "<p>The same predictions as in the heat maps, above of the wild set, below of the lab from three views: from "
-        f"blue, on the scan, to red, {HEAT_LIMIT_MM:.0f} mm and more from it; grey where the scan ends.</p>"
-    )
+    viewer, caption = turning
+    parts.append(f"<h2>To turn with the mouse</h2><iframe srcdoc='{html.escape(viewer)}'></iframe>")
+    parts.append(f"<p>{html.escape(caption)}</p>")
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
@@ -76,7 +73,8 @@ def _table(table: Table) -> str:
         body.append(f"<tr class='{kind}'>{cells}</tr>")
     caption = f"<h2>Table {table.number}. {html.escape(table.caption)}</h2>"
     note = (
-        "<p>CD in mm, MNE in rad, CR as a ratio. Bold: best of its source, whether or not that is decided (below). "
+        "<p>CD in mm, in brackets the share of items that it is a mean over where that is not all; MNE in rad, CR as a "
+        "ratio. Bold: best of its source over nearly all items, whether or not that is decided (below). "
         "Published rows are of FaceScape's photographs of real people and not comparable with those measured here: as "
         "the paper prints them, and as the means of the benchmark's own per-image files, which differ in places.</p>"
     )
@@ -106,8 +104,11 @@ def means_section(means: pd.DataFrame) -> Section:
 
 def failures_section(failures: pd.DataFrame) -> Section:
     """What `mfnet.evaluation.benchmark.failures` gave."""
-    note = "These are in no mean; metrics.json has the share that was done, done_rate, beside every one."
-    return Section("Items without a score", failures, "There are none." if failures.empty else note)
+    note = (
+        "What an item lacks is in no mean. The tables have the share that was done behind a CD of fewer than all, "
+        "metrics.json, as done_rate, beside every one."
+    )
+    return Section("Items that lack a figure", failures, "There are none." if failures.empty else note)
 
 
 def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
@@ -122,7 +123,8 @@ def attribution_section(attribution: pd.DataFrame, method: str) -> Section:
         "benchmark's one step."
     )
     rows = attribution.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else cell)
-    return Section("What holds accuracy back", rows, note)
+    headings = {name: name.removeprefix("cd_mm_") for name in rows.columns} | {"cd_mm": "CD", "strict_cd_mm": "strict"}
+    return Section("What holds accuracy back", rows.rename(columns=headings), note)
 
 
 def aflw2000_section(metrics: dict[str, dict[str, float | None]], method: str) -> Section:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from mfnet.data.facescape import Benchmark
 from mfnet.evaluation import figures
+from mfnet.evaluation.baselines import BASELINES
 from mfnet.evaluation.comparison import comparison_sheet
 from mfnet.evaluation.gallery import camera_sheet, head_sheet
-from mfnet.evaluation.heat import read_heat_mesh
+from mfnet.evaluation.heat import HEAT_LIMIT_MM, read_heat_mesh
 from mfnet.evaluation.page import Section, build_page
-from mfnet.evaluation.tables import BASELINES, REFINED, Table
+from mfnet.evaluation.tables import REFINED, Table
 from mfnet.evaluation.turntable import turntable
 from mfnet.head import HeadModel
 
@@ -86,7 +87,11 @@ def page_of(reports: Path, tables: list[Table], sections: list[Section], first: 
     """
     shown = [(reports / "figures" / name, caption) for name, caption in _CAPTIONS.items()]
     meshes = [sorted((reports / "heat" / first).glob(f"{group}_*.ply")) for group in ("wild", "lab")]
-    turning = turntable([[read_heat_mesh(path) for path in row] for row in meshes])
+    caption = (
+        f"{first} as in the heat maps, above of the wild set, below of the lab from three views: from blue, on the "
+        f"scan, to red, {HEAT_LIMIT_MM:.0f} mm and more from it; grey where the scan ends."
+    )
+    turning = turntable([[read_heat_mesh(path) for path in row] for row in meshes]), caption
     return build_page(tables, sections, shown, turning, _facts(merged, first), _NOTES)
 
 
@@ -94,12 +99,16 @@ def _facts(merged: dict, variant: str) -> dict[str, str]:
     held_out = merged[variant]["landmarks"]["held_out_error"]
     facts = {"landmark error on held-out people": f"{100 * held_out:.2f} % of the outer-eye distance"}
     for setting, values in merged[variant]["lab"].items():
-        facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {values['n']} images"
+        facts[f"lab CD, {setting.replace('_', ' ')}"] = f"{_millimetres(values['cd_mm'])} over {_done(values)} images"
     others = {name: merged[name] for name in (REFINED,) if name in merged} | merged["baselines"]
     for name, values in others.items():
         for setting, means in values["lab"].items():
             facts[f"lab CD, {name.replace('_', ' ')}, {setting.replace('_', ' ')}"] = _millimetres(means["cd_mm"])
     return facts
+
+
+def _done(values: dict) -> int:
+    return round(values["n"] * values["done_rate"])
 
 
 def _millimetres(value: float | None) -> str:

@@ -17,23 +17,26 @@ import pandas as pd
 
 from mfnet.data.facescape import BINS, LAB_FOCALS
 from mfnet.errors import UserError
+from mfnet.evaluation.baselines import BASELINES, LANDMARK_FIT, MEAN_HEAD, ORACLE_FIT
 from mfnet.evaluation.benchmark import ANGLE_VIEWS, OWN_SIZE
 from mfnet.evaluation.facescape import METRICS
 
 _HEADINGS = {"cd_mm": "CD", "mne_rad": "MNE", "completeness": "CR"}
 _SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
 _DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
+_DONE = "done_rate"
+# Of a group's items: whose mean is over fewer is not the best of a column, which is over all of them.
+_NEARLY_ALL, _WHOLE = 0.95, 0.995
 REFINED = "refined"
-MEAN_HEAD, LANDMARK_FIT, ORACLE_FIT = BASELINES = ("mean_head", "landmark_fit", "oracle_fit")
-# The oracle has seen what it is judged by, and stands in no ranking.
+# What is fitted has seen what it is judged by, and stands in no ranking.
 MEASURED, FITTED = "measured here", "fitted to the scans"
 PUBLISHED, FILES = "published, real data", "FaceScape's files, real data"
 _PUBLISHED_SOURCES = {"paper": PUBLISHED, "files": FILES}
 _LABELS = {
     "full": "MFNet",
-    "mean_head": "mean head",
-    "landmark_fit": "landmark fit",
-    "oracle_fit": "oracle fit",
+    MEAN_HEAD: "mean head",
+    LANDMARK_FIT: "landmark fit",
+    ORACLE_FIT: "oracle fit",
 } | {f"no_{name}": f"- {name}" for name in ("multiop", "singlelmk", "eye", "lip", "reg")}
 _VIEWS = {"three_view": ", three views", "single_view": ", one view"}
 _GROUPS = {f"f{focal}": ("by_focal", str(focal)) for focal in LAB_FOCALS} | {
@@ -42,7 +45,8 @@ _GROUPS = {f"f{focal}": ("by_focal", str(focal)) for focal in LAB_FOCALS} | {
 
 
 class Table(NamedTuple):
-    """Number, caption and rows with the columns source, method and one per figure; 1 to 3 are the paper's."""
+    """Number, caption and rows with the columns source, method and, per place, the metrics and the share of items that
+    they are means over, NaN where that is not known; 1 to 3 are the paper's."""
 
     number: int
     caption: str
@@ -50,10 +54,10 @@ class Table(NamedTuple):
 
 
 def published() -> pd.DataFrame:
-    """What others have published: source, table, method, setting and the three metrics.
+    """What others have published: source, table, method, setting, the three metrics and the share of items done.
 
-    Source `paper`: as "FLAME-based Multi-View 3D Face Reconstruction" prints it. `files`: means of the FaceScape
-    benchmark's own per-image results.
+    Source `paper`: as "FLAME-based Multi-View 3D Face Reconstruction" prints it, which gives no such share. `files`:
+    means of the FaceScape benchmark's own per-image results; by angle the share is that of the whole focal length.
     """
     return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
 
@@ -92,7 +96,7 @@ def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str], n_trai
     wild = [(_source(name), _label(name, first), metrics[name]["wild"]) for name in shown]
     without = [(_source(name), _LABELS[name], metrics[name]["wild"]) for name in ablation]
     own = "own size: not scaled to three pupil distances as FaceScape's loaders scale heads in the lab"
-    means = f"; what is trained here: means over {n_trainings} trainings" if n_trainings > 1 else ""
+    means = f"; variants: means over {n_trainings} trainings, the refined one of the first" if n_trainings > 1 else ""
     whole = [(source, label, {"lab": values}) for source, label, values in lab]
     split = f"FaceScape lab by focal length (pixels), and at {LAB_FOCALS[0]} by angle"
     return [
@@ -110,9 +114,10 @@ def _table(number: int, caption: str, measured: Iterable[tuple[str, str, dict]],
     for (source, method), group in known[known["table"] == number].groupby(["source", "method"], sort=False):
         values = {row["setting"]: row for row in group.to_dict("records")}
         rows.append((_PUBLISHED_SOURCES[source], _LABELS.get(method, method), values))
+    names = (*METRICS, _DONE)
     cells = [
         {"source": source, "method": label}
-        | {f"{place} {metric}".removeprefix("lab "): values[place][metric] for place in places for metric in METRICS}
+        | {f"{place} {name}".removeprefix("lab "): values[place][name] for place in places for name in names}
         for source, label, values in rows
     ]
     return Table(number, caption, pd.DataFrame(cells))
@@ -133,25 +138,35 @@ def _heading(column: str) -> str:
 
 
 def formatted(table: Table) -> pd.DataFrame:
-    """The table's cells as text; the best figures of each source, as they are read, in asterisks."""
-    text = table.rows.astype(object).copy()
-    for column in table.rows.columns[2:]:
-        metric = column.rpartition(" ")[2]
-        for _, group in table.rows.groupby("source"):
+    """The table's cells as text; the best figures of each source, as they are read, in asterisks.
+
+    Behind a CD that is not of all items is the share that it is of.
+    """
+    rows, text = table.rows, table.rows.astype(object).copy()
+    for column in (name for name in rows.columns[2:] if not name.endswith(_DONE)):
+        place, _, metric = column.rpartition(" ")
+        done = pd.to_numeric(rows[f"{place} {_DONE}".strip()])
+        for source, group in rows.groupby("source"):
             values = pd.to_numeric(group[column])
-            best = values.min() if _SMALLER_IS_BETTER[metric] else values.max()
+            in_a_ranking = len(group) > 1 and not str(source).startswith(FITTED)
+            ranked = values[~(done[group.index] < _NEARLY_ALL) & in_a_ranking]
+            best = ranked.min() if _SMALLER_IS_BETTER[metric] else ranked.max()
             for index, value in values.items():
                 cell, highest = (f"{figure:.{_DIGITS[metric]}f}" for figure in (value, best))
                 # As they are read: what only further digits tell apart is no difference.
-                is_best = cell == highest and len(group) > 1 and not group["source"].iloc[0].startswith(FITTED)
+                is_best = index in ranked.index and cell == highest
+                if metric == "cd_mm" and done[index] < _WHOLE:
+                    cell += f" ({done[index]:.0%})"
                 text.at[index, column] = "-" if math.isnan(value) else f"**{cell}**" if is_best else cell
-    return text.rename(columns=_heading)
+    shown = [name for name in text.columns if not name.endswith(_DONE)]
+    return text[shown].rename(columns=_heading)
 
 
 def to_markdown(table: Table) -> str:
     """The table as Markdown with its caption."""
     text = formatted(table)
-    lines = [f"**Table {table.number}.** {table.caption}. CD in mm, MNE in rad, CR as a ratio.", ""]
+    units = "CD in mm, in brackets the share of items done where it is not all; MNE in rad; CR as a ratio"
+    lines = [f"**Table {table.number}.** {table.caption}. {units}.", ""]
     lines += ["| " + " | ".join(text.columns) + " |", "|" + "---|" * len(text.columns)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in text.itertuples(index=False)]
     return "\n".join(lines) + "\n"

@@ -116,13 +116,18 @@ def difference_table(per_image: Trainings, reference: str, of_first: Collection[
     Returns:
         The columns method, trainings, wild, and the two of the lab: "+0.31 [0.10, 0.52] of 40" in mm and people, with
         "undecided" where the interval holds zero. A method without three views is compared, from its one, with the
-        reference's three.
+        reference's three; so is the reference from one view.
     """
+    own = per_image[reference]
     found = []
+    if len(_rows(own, "three_view")[0]):
+        less = paired_difference(_rows(own, "single_view"), _rows(own, "three_view"))
+        shown = dict.fromkeys(_COLUMNS, "-") | {"lab, three views": _difference(less)}
+        found.append({"method": f"{reference}, one view", "trainings": len(own), **shown})
     for name, trainings in per_image.items():
         if name == reference:
             continue
-        compared = per_image[reference][:1] if name in of_first else per_image[reference]
+        compared = own[:1] if name in of_first else own
         three = "three_view" if len(_rows(trainings, "three_view")[0]) else "single_view"
         pairs = (("wild", "wild"), (three, "three_view"), ("single_view", "single_view"))
         intervals = [paired_difference(_rows(trainings, mine), _rows(compared, theirs)) for mine, theirs in pairs]

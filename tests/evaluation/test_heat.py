@@ -1,3 +1,6 @@
+import base64
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +8,7 @@ import trimesh
 
 from mfnet.evaluation.facescape import Mesh
 from mfnet.evaluation.heat import HeatMesh, heat_picture, read_heat_mesh, surface_error, write_heat_mesh
+from mfnet.evaluation.turntable import turntable
 
 
 def ball(radius: float) -> Mesh:
@@ -49,3 +53,19 @@ def test_a_written_mesh_is_read_back_and_shown_grey_where_there_is_no_error(tmp_
     spread = [np.ptp(heat_picture(HeatMesh(mesh, heat.error), 64)[32, 96], axis=-1) for mesh in (prediction, turned)]
     assert spread[0] > 30
     assert spread[1] <= 1
+
+
+def test_every_mesh_to_be_turned_is_there_in_its_row_with_its_colours() -> None:
+    """The viewer's own scene, taken out of its page: three balls, the last below the first."""
+    small = ball(10.0)
+    heats = [HeatMesh(small, np.full(len(small.vertices), error)) for error in (0.0, np.nan, 10.0)]
+    longest = max(re.findall("[A-Za-z0-9+/=]+", turntable([heats[:2], heats[2:]])), key=len)
+    scene = trimesh.load(io.BytesIO(base64.b64decode(longest)), file_type="glb")
+    shown = sorted((tuple(-mesh.centroid.round()[[1, 0]]), mesh) for mesh in scene.dump())
+    places = [place for place, _ in shown]
+    assert len(places) == 3
+    assert places[0][0] == places[1][0] < places[2][0]
+    right, left, below = (mesh.visual.vertex_colors[0, :3].astype(int) for _, mesh in shown)
+    assert np.ptp(right) == 0
+    assert left.argmax() == 2
+    assert below.argmax() == 0

@@ -2,9 +2,9 @@ import pandas as pd
 
 from mfnet.config import VARIANTS
 from mfnet.data.facescape import BINS
+from mfnet.evaluation.baselines import BASELINES
 from mfnet.evaluation.page import Section, build_page, differences_section
 from mfnet.evaluation.tables import (
-    BASELINES,
     FILES,
     FITTED,
     MEASURED,
@@ -51,7 +51,7 @@ def test_every_table_has_its_sources() -> None:
     of_lab = {MEASURED, MEASURED + ", own size", FITTED, FITTED + ", own size", FILES}
     sources = [{MEASURED, FITTED, PUBLISHED, FILES}, of_lab | {PUBLISHED}, {MEASURED, PUBLISHED}, of_lab]
     assert [set(table.rows["source"]) for table in tables] == sources
-    assert len(tables[3].rows.columns) == 2 + 6 * 3
+    assert len(tables[3].rows.columns) == 2 + 6 * 4
     measured = tables[2].rows[tables[2].rows["source"] == MEASURED]
     assert measured["method"].tolist() == ["- multiop", "- singlelmk", "- eye", "- lip", "- reg", "MFNet"]
     assert tables[1].rows["method"].tolist()[:8] == [
@@ -74,6 +74,18 @@ def test_captions_say_how_many_trainings_a_figure_is_a_mean_of() -> None:
     assert all("over 3 trainings" in table.caption for table in build_tables(ALL, list(VARIANTS), 3))
 
 
+def test_a_mean_over_fewer_items_says_so_and_is_the_best_only_of_nearly_all() -> None:
+    found = ALL | {"mean_head": metrics(1.0)}
+    for share, expected in ((0.9, "1.00 (90%)"), (0.97, "**1.00 (97%)**"), (1.0, "**1.00**")):
+        found["mean_head"]["wild"] = dict.fromkeys(BINS, metrics(1.0)["wild"]["0-5"] | {"done_rate": share})
+        text = formatted(build_tables(found, list(VARIANTS))[0])
+        assert text["0-5 CD"][text["method"] == "mean head"].item() == expected
+    files = text[text["source"] == FILES].set_index("method")
+    assert files["60-90 CD"]["DF2Net"] == "21.27 (3%)"
+    assert files["5-30 CD"]["UDL"] == "**2.50 (99%)**"
+    assert "%" not in files["5-30 CD"]["DECA"]
+
+
 def test_best_is_marked_within_its_source_only() -> None:
     text = formatted(build_tables(ALL, list(VARIANTS))[1])
     column = text["CD"]
@@ -90,12 +102,13 @@ def test_markdown_and_page_hold_every_row_and_no_link() -> None:
     differences = pd.DataFrame({"method": ["no_eye"], "wild": ["+0.10 [-0.10, 0.30] of 40, undecided"]})
     worst = Section("Worst", pd.DataFrame({"stem": ["007"], "CD": [9.5]}), "note")
     sections = [differences_section(differences, "full"), worst]
-    page = build_page(tables, sections, [], '<p>it\'s "quoted"</p>', {"fact": "1 < 2"}, ["note"])
+    page = build_page(tables, sections, [], ('<p>it\'s "quoted"</p>', "what it is"), {"fact": "1 < 2"}, ["note"])
     assert page.count("<tr") == sum(len(table.rows) + 1 for table in tables) + 1 + 2 + 2
     assert "<td>007</td><td>9.5</td>" in page
     assert "undecided" in page
     assert "http" not in page
     assert "1 &lt; 2" in page
+    assert "what it is" in page
 
 
 def test_the_oracle_is_shown_and_not_ranked() -> None:

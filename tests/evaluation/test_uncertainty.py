@@ -82,9 +82,10 @@ def test_table_compares_like_settings_and_says_when_a_difference_is_undecided(rn
         "refined": [scores(shared, wild=-1, three_view=0, single_view=0)],
     }
     table = difference_table(per_image, "full", of_first=["refined"]).set_index("method")
-    assert table.index.tolist() == ["no_eye", "no_lip", "mean_head", "refined"]
-    assert table["trainings"].tolist() == [2, 2, 2, 1]
+    assert table.index.tolist() == ["full, one view", "no_eye", "no_lip", "mean_head", "refined"]
+    assert table["trainings"].tolist() == [2, 2, 2, 2, 1]
     cells = table.drop(columns="trainings")
+    assert [cell.split()[0] for cell in cells.loc["full, one view"]] == ["-", "+0.60", "-"]
     assert cells.loc["no_eye", "wild"].endswith("of 10, undecided")
     assert [cell.split()[0] for cell in cells.loc["no_lip"]] == ["+1.00", "+1.90", "+2.30"]
     assert [cell.split()[0] for cell in cells.loc["mean_head"]] == ["+2.00", "+0.90", "+0.30"]

@@ -26,7 +26,7 @@ def test_reports_are_made(clone: Clone) -> None:
     assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
     assert set(metrics["baselines"]["landmark_fit"]["lab"]) == set(metrics["refined"]["lab"])
     assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
-        "no_eye", "refined", "mean_head", "landmark_fit", "oracle_fit"}  # fmt: skip
+        "full, one view", "no_eye", "refined", "mean_head", "landmark_fit", "oracle_fit"}  # fmt: skip
     held_back = pd.read_csv(clone.folder / "reports/attribution.csv").set_index("what")["cd_mm"]
     assert held_back["all of them"] < min(held_back["as it is"], held_back["all of them, as it is"])
     landmarks = metrics["full"]["aflw2000"]
