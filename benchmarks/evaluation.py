@@ -201,10 +201,9 @@ def main() -> None:
     if igl is not None:
         theirs, peer = _timed(transcribed, items)
         row |= {"transcription, ms": peer, "ratio": peer / milliseconds}
-        for index, name in enumerate(Score._fields):
-            row[f"most apart, {name}"] = float(
-                np.nanmax([abs(a[index] - b[index]) for a, b in zip(mine, theirs, strict=True)])
-            )
+        for name, one, other in zip(Score._fields, np.transpose(mine), np.transpose(theirs), strict=True):
+            row[f"most apart, {name}"] = float(np.nanmax(np.abs(one - other)))
+            row[f"only one has {name}"] = int((np.isnan(one) != np.isnan(other)).sum())
     print(pd.DataFrame([row]).to_markdown(index=False))
 
 

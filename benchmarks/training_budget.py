@@ -2,13 +2,14 @@
 
 `python benchmarks/training_budget.py 650 2050 6150` trains `full` once per number of steps on what the pipeline has
 already prepared, however many people and triplets these are, and prints a table; with `--draw`,
-`docs/figures/training_budget.png` too. Trainings that have been measured before are read back from
-`data/training_budget/measured.csv`.
+`docs/figures/training_budget.png` too. Trainings that have been measured before, with the same settings and code, are
+read back from `data/training_budget/measured.csv`.
 """
 
 from __future__ import annotations
 
 import argparse
+from hashlib import blake2b
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +17,10 @@ from matplotlib.figure import Figure
 from training_trial import changed, train_and_score
 
 from mfnet.config import load_params
+from pipeline.tracking import made_from
 
 MEASURED = Path("data/training_budget/measured.csv")
-KEY = ["people", "triplets", "steps"]
+KEY = ["people", "triplets", "steps", "made_from"]
 FIGURE = Path("docs/figures/training_budget.png")
 
 
@@ -45,17 +47,22 @@ def main() -> None:
     parser.add_argument("steps", nargs="+", type=int)
     parser.add_argument("--draw", action="store_true", help="the figure of docs/results.md")
     chosen = parser.parse_args()
-    known = pd.read_csv(MEASURED, index_col=KEY).to_dict("index") if MEASURED.is_file() else {}
+    known = {}
+    if MEASURED.is_file():
+        known = pd.read_csv(MEASURED, index_col=KEY, dtype={"made_from": str}).to_dict("index")
     params, triplets = load_params(), pd.read_parquet("data/triplets.parquet")
     trained_on = triplets[triplets["split"] == "train"]
-    keys = [(trained_on["subject"].nunique(), len(trained_on), steps) for steps in sorted(chosen.steps)]
-    for key in keys:
-        if key not in known:
-            longer = changed(params, [f"train.steps={key[-1]}"])
-            known[key] = train_and_score(longer, Path("data/training_budget", "-".join(map(str, key))))
+    people, inputs = trained_on["subject"].nunique(), [Path("data/triplets.parquet"), params.data.facescape]
+    keys = []
+    for steps in sorted(chosen.steps):
+        longer = changed(params, [f"train.steps={steps}"])
+        digest = blake2b((made_from(inputs) + longer.model_dump_json()).encode(), digest_size=6).hexdigest()
+        keys.append((people, len(trained_on), steps, digest))
+        if keys[-1] not in known:
+            known[keys[-1]] = train_and_score(longer, Path("data/training_budget", "-".join(map(str, keys[-1]))))
             pd.DataFrame.from_dict(known, "index").rename_axis(KEY).to_csv(MEASURED)
     table = pd.DataFrame.from_dict({key: known[key] for key in keys}, "index").rename_axis(KEY).reset_index()
-    print(table.round(2).to_string(index=False))
+    print(table.drop(columns="made_from").round(2).to_string(index=False))
     if chosen.draw:
         draw(table, FIGURE)
 
