@@ -18,6 +18,8 @@ SMALLEST = {
     "train": {"variants": ["full", "no_eye"], "steps": 4, "batch": 4, "multiop_pairs": 1, "multiop_after": 0.5,
               "log_every": 1, "picture_every": 4, "checkpoint_every": 4},
     "evaluate": {"lab_views": [0], "heat_meshes": 1},
+    # To start further processes takes longer than what there is to do.
+    "engine": {"workers": 1},
 }  # fmt: skip
 
 
