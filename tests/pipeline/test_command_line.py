@@ -77,6 +77,12 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     cli.main(["evaluate", "--out", str(tmp_path / "scores.csv")])
     assert "three_view" in capsys.readouterr().out
     assert set(pd.read_csv(tmp_path / "scores.csv")["setting"]) == {"wild", "three_view", "single_view"}
+    cli.main(["evaluate", "--baseline", "mean_head", "--out", str(tmp_path / "mean_head.csv")])
+    found, stored = (pd.read_csv(path) for path in (tmp_path / "mean_head.csv", "reports/per_image/mean_head.csv"))
+    pd.testing.assert_frame_equal(found, stored)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["evaluate", "--baseline", "oracle"])
+    assert str(stopped.value).startswith("error: evaluate: --baseline oracle; expected one of mean_head, ")
     cli.main(["doctor"])
     assert "head.path: data/raw/head.npz found" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
