@@ -110,7 +110,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     if chosen.baseline is None:
         reconstructor = Reconstructor.load(chosen.model)
         if chosen.refine:
-            reconstructor = reconstructor.refined(params.fit)
+            reconstructor = reconstructor.refined(params.fit, params.engine.workers)
         method: Method = ParametricMethod(reconstructor, photographs, params.evaluate)
     elif chosen.baseline in BASELINES and not chosen.refine:
         method = baseline(chosen.baseline, params, photographs)

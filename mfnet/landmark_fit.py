@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from mfnet.config import FitParams, HeadParams
 from mfnet.head import Flame, HeadModel
 from mfnet.head.flame import contour_row
 from mfnet.network import TYPICAL_SCALE, Decoded, Parameters, decode, mean_parameters
+from mfnet.parallel import parallel_map
 from mfnet.render.camera import Lens
 
 # One person's parameters, a batch of one in double precision, to standard normal residuals [R].
@@ -94,9 +97,17 @@ class LandmarkFit:
     opens by more than 0.2 rad. It begins at the mean head's pose in each view.
     """
 
-    def __init__(self, head: HeadModel, params: HeadParams, fit: FitParams) -> None:
+    def __init__(self, head: HeadModel, params: HeadParams, fit: FitParams, workers: int | None = 1) -> None:
+        """Fit a head model.
+
+        Args:
+            head: the head model.
+            params: how many of its directions.
+            fit: the noise and the iterations.
+            workers: processes, each for a person; None is one per core.
+        """
         self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True).double()
-        self._rigid, self._params, self._fit = MeanHeadFit(head), params, fit
+        self._rigid, self._params, self._fit, self._workers = MeanHeadFit(head), params, fit, workers
 
     def __call__(self, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Fit B people, each in N views.
@@ -116,13 +127,16 @@ class LandmarkFit:
     def refine(self, start: Parameters, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Continue from given parameters; albedo and light stay as they are."""
 
+        # Other processes are handed what these refer to: the decoder of the landmarks, not the whole head.
+        flame, noise = self._flame, self._fit.noise
+
         def residuals(person: int) -> Residuals:
             points, pinholes = person_of(landmarks, lens, person)
             return lambda parameters: landmark_residuals(
-                decode(self._flame, parameters, lens=pinholes), points, parameters, self._fit.noise
+                decode(flame, parameters, lens=pinholes), points, parameters, noise
             )
 
-        return solve(start, residuals, self._fit.iterations)
+        return solve(start, residuals, self._fit.iterations, self._workers)
 
 
 def person_of(landmarks: Tensor, lens: Lens | None, person: int) -> tuple[Tensor, Lens | None]:
@@ -147,8 +161,10 @@ def landmark_residuals(decoded: Decoded, landmarks: Tensor, parameters: Paramete
     return torch.cat([part.flatten() for part in (missed, *priors)])
 
 
-def solve(start: Parameters, residuals: Callable[[int], Residuals], iterations: int) -> Parameters:
-    """Least squares over shape, expression, jaw, rotation and camera of B people, one after the other.
+def solve(
+    start: Parameters, residuals: Callable[[int], Residuals], iterations: int, workers: int | None = 1
+) -> Parameters:
+    """Least squares over shape, expression, jaw, rotation and camera of each of B people.
 
     Levenberg-Marquardt as MINPACK has it, with exact derivatives.
 
@@ -156,14 +172,31 @@ def solve(start: Parameters, residuals: Callable[[int], Residuals], iterations: 
         start: of B people; albedo and light stay as they are.
         residuals: person -> function of that person's parameters, a batch of one, double, on the CPU.
         iterations: at most so many evaluations for each person.
+        workers: processes; None is one per core. The result does not depend on it.
     """
-    people = [_solve_one(start, person, residuals(person), iterations) for person in range(len(start.shape))]
+    exact = Parameters(*(part.detach().cpu().double() for part in start))
+    tasks = [
+        (Parameters(*(part[person : person + 1] for part in exact)), residuals(person))
+        for person in range(len(exact.shape))
+    ]
+    people = parallel_map(partial(_solve_one, iterations=iterations), tasks, None, workers)
     found = {name: torch.cat([getattr(one, name) for one in people]).to(start.shape) for name in _FREE}
     return start._replace(**found)
 
 
-def _solve_one(start: Parameters, person: int, residuals: Residuals, iterations: int) -> Parameters:
-    own = Parameters(*(part[person : person + 1].detach().cpu().double() for part in start))
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch works in one thread, as it does in other processes: in several it rounds otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _solve_one(task: tuple[Parameters, Residuals], iterations: int) -> Parameters:
+    own, residuals = task
     parts = [getattr(own, name) for name in _FREE]
     sizes = [part.numel() for part in parts]
 
@@ -175,7 +208,7 @@ def _solve_one(start: Parameters, person: int, residuals: Residuals, iterations:
         return residuals(unflattened(values))
 
     derivatives = torch.func.jacfwd(missed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _one_thread():
         # Of torch's own making, at the first forward derivative.
         warnings.filterwarnings("ignore", ".*torch.jit.script.* is deprecated", FutureWarning)
         found = least_squares(

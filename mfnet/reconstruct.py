@@ -156,16 +156,21 @@ class Reconstructor:
     @staticmethod
     def fitting(head: HeadModel, params: Params, device: str | None = None) -> Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
-        fit = LandmarkFit(head, params.head, params.fit)
+        fit = LandmarkFit(head, params.head, params.fit, params.engine.workers)
         return Reconstructor(
             lambda pixels, landmarks, lens: Prediction(fit(landmarks, lens), lens),
             head, params, _device(device), in_perspective=True,
         )  # fmt: skip
 
-    def refined(self, fit: FitParams) -> Reconstructor:
-        """One that goes on from this one's parameters, by landmarks and the flow between a person's photographs."""
+    def refined(self, fit: FitParams, workers: int | None = None) -> Reconstructor:
+        """One that goes on from this one's parameters, by landmarks and the flow between a person's photographs.
+
+        Args:
+            fit: how.
+            workers: processes, each for a person; None is one per core.
+        """
         estimator = load_flow_estimator(fit.estimator, self.params.flow.updates).to(self.device)
-        refine = Refinement(self.head, self.params.head, fit, self.params.data.image_size, estimator)
+        refine = Refinement(self.head, self.params.head, fit, self.params.data.image_size, estimator, workers)
 
         def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None) -> Prediction:
             start = self._predictor(pixels, landmarks, lens).parameters

@@ -61,13 +61,24 @@ class Refinement:
     """
 
     def __init__(
-        self, head: HeadModel, params: HeadParams, fit: FitParams, image_size: int, estimator: FlowEstimator
-    ) -> None:
+        self, head: HeadModel, params: HeadParams, fit: FitParams, image_size: int, estimator: FlowEstimator,
+        workers: int | None = 1,
+    ) -> None:  # fmt: skip
+        """Refine with a head model.
+
+        Args:
+            head: the head model.
+            params: how many of its directions.
+            fit: the noise, the iterations and the rounds.
+            image_size: of the photographs' squares.
+            estimator: of the flow.
+            workers: processes, each for a person; None is one per core.
+        """
         self._flame = Flame(head, params.n_shape, params.n_expression)
         self._exact = Flame(head, params.n_shape, params.n_expression).double()
         self._renderer = Renderer(head, image_size, image_size, params.n_albedo)
-        self._by_landmarks = LandmarkFit(head, params, fit)
-        self._estimator, self._fit = estimator, fit
+        self._by_landmarks = LandmarkFit(head, params, fit, workers)
+        self._estimator, self._fit, self._workers = estimator, fit, workers
 
     def __call__(self, start: Parameters, pixels: Tensor, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Refine B people, each in N views.
@@ -87,19 +98,20 @@ class Refinement:
             found = correspondences(flame, renderer, self._estimator, parameters, batch, pairs, lens)
             projected = decode(flame, parameters, lens=lens).projected
             matches = _matches(found, pairs, projected, renderer.faces)
-            parameters = solve(parameters, partial(self._residuals, matches, landmarks, lens), self._fit.iterations)
+            residuals = partial(self._residuals, matches, landmarks, lens)
+            parameters = solve(parameters, residuals, self._fit.iterations, self._workers)
         return parameters
 
     def _residuals(self, matches: Matches, landmarks: Tensor, lens: Lens | None, person: int) -> Residuals:
         points, pinholes = person_of(landmarks, lens, person)
         own = matches.of_person(person, landmarks.shape[1])
         flame, place = self._exact.only(own.corners.flatten())
-        own = own._replace(corners=place[own.corners])
+        own, fit = own._replace(corners=place[own.corners]), self._fit
 
         def residuals(parameters: Parameters) -> Tensor:
             decoded = decode(flame, parameters, lens=pinholes)
-            by_flow = (own.carried_over(decoded.projected) - own.target) / self._fit.flow_noise
-            by_landmarks = landmark_residuals(decoded, points, parameters, self._fit.noise)
+            by_flow = (own.carried_over(decoded.projected) - own.target) / fit.flow_noise
+            by_landmarks = landmark_residuals(decoded, points, parameters, fit.noise)
             return torch.cat([by_landmarks, _forgiving(by_flow).flatten()])
 
         return residuals

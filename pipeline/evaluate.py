@@ -57,7 +57,7 @@ def method_named(variant: str, params: Params, photographs: Photographs) -> Meth
         return baseline(variant, params, photographs)
     reconstructor = Reconstructor.load(_model(variant, params))
     if variant == REFINED:
-        reconstructor = reconstructor.refined(params.fit)
+        reconstructor = reconstructor.refined(params.fit, params.engine.workers)
     return ParametricMethod(reconstructor, photographs, params.evaluate)
 
 

@@ -119,6 +119,18 @@ def test_flow_takes_refinement_nearer_than_landmarks_that_are_off(head: HeadMode
     torch.testing.assert_close(refined.albedo, start.albedo)
 
 
+def test_several_processes_refine_to_the_same_bits(head: HeadModel, sitting: Sitting) -> None:
+    fit, start = FitParams(iterations=4, rounds=1), mean_parameters(2, 3, PARAMS)
+    one, two = (
+        Refinement(head, PARAMS, fit, SIZE, load_flow_estimator("dis"), workers)(
+            start, sitting.pixels, sitting.landmarks, sitting.lens
+        )
+        for workers in (1, 2)
+    )
+    for first, second in zip(one, two, strict=True):
+        assert torch.equal(first, second)
+
+
 def test_one_photograph_has_its_landmarks_alone(head: HeadModel, sitting: Sitting) -> None:
     refine = Refinement(head, PARAMS, FitParams(iterations=5), SIZE, load_flow_estimator("dis"))
     one = mean_parameters(2, 1, PARAMS)
