@@ -29,7 +29,7 @@ def draw(table: pd.DataFrame, target: Path) -> None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(table["minutes"], table["landmark_error_percent"], "o-")
-    left.set(xlabel="minutes of training", ylabel="landmark error (% of outer-eye distance)")
+    left.set(xlabel="minutes of training", ylabel="landmark error (% of outer eyes)")
     for column, label in (("lab_three_view_cd_mm", "three views"), ("lab_single_view_cd_mm", "one view")):
         right.plot(table["minutes"], table[column], "o-", label=label)
     right.set(xlabel="minutes of training", ylabel="lab CD (mm)")
