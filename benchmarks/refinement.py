@@ -2,7 +2,7 @@
 
 Refines the first variant's answers, from three views before their pinholes, by landmarks alone and by landmarks and the
 flow of each estimator, with Gaussian noise of several sizes on the landmarks, which the fits are told. Prints lab CD
-and seconds per person.
+and seconds per person, one after the other.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
         told = params.fit.model_copy(update={"noise": max(noise, params.fit.noise)})
         for estimator in estimators:
             flow = {"rounds": 0} if estimator == LANDMARKS_ALONE else {"estimator": estimator}
-            method = ParametricMethod(start.refined(told.model_copy(update=flow)), photographs, params.evaluate)
+            method = ParametricMethod(start.refined(told.model_copy(update=flow), 1), photographs, params.evaluate)
             began = time.monotonic()
             predictions = method(jobs)
             seconds = (time.monotonic() - began) / len(jobs)
