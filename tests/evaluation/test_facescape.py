@@ -41,7 +41,7 @@ def tube(radius: float, half_height: float = 100.0, sectors: int = 720, front_on
 
 def test_tubes_of_different_radius_are_their_difference_apart() -> None:
     # Facets of another width: exactly equal normals would make the benchmark's MNE undefined.
-    score = score_canonical(Canonical(tube(80), tube(83, sectors=701), 0.0))
+    score = score_canonical(Canonical(tube(80), tube(83, sectors=701)))
     assert score.cd_mm == pytest.approx(3.0, abs=0.02)
     assert score.mne_rad == pytest.approx(0, abs=0.01)
     assert score.completeness == 1.0
@@ -53,10 +53,10 @@ def test_strict_normal_error_is_the_angle_and_knows_equal_normals() -> None:
     n = len(straight.vertices) // 2
     wider = straight.vertices.copy()
     wider[n:, [0, 2]] *= 1.25
-    canonical = Canonical(straight, Mesh(wider, straight.faces), 0.0)
+    canonical = Canonical(straight, Mesh(wider, straight.faces))
     assert score_canonical(canonical, strict=True).mne_rad == pytest.approx(np.arctan(0.1), abs=1e-3)
     assert score_canonical(canonical).mne_rad != pytest.approx(np.arctan(0.1), abs=1e-2)
-    same = Canonical(straight, Mesh(straight.vertices + [0, 0.1, 0], straight.faces), 0.0)
+    same = Canonical(straight, Mesh(straight.vertices + [0, 0.1, 0], straight.faces))
     assert score_canonical(same, strict=True).mne_rad == pytest.approx(0, abs=1e-6)
 
 
@@ -76,7 +76,7 @@ def test_strict_lab_score_does_not_depend_on_the_predictions_size() -> None:
 
 
 def test_completeness_is_the_covered_share_of_the_truth() -> None:
-    score = score_canonical(Canonical(tube(80, 100), tube(80, 50), 0.0))
+    score = score_canonical(Canonical(tube(80, 100), tube(80, 50)))
     assert score.completeness == pytest.approx(0.5, abs=0.01)
 
 

@@ -72,7 +72,8 @@ class Clone:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-        environment |= {"PATH": path, "OMP_NUM_THREADS": "1",
+        # Once numba has started its threads torch has as many, and rounds as these do.
+        environment |= {"PATH": path, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1",
                         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
                         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost"}  # fmt: skip
         return subprocess.run(
