@@ -21,6 +21,7 @@ from pipeline.tracking import made_from
 
 MEASURED = Path("data/training_budget/measured.csv")
 KEY = ["people", "triplets", "steps", "made_from"]
+INPUTS = ("data/triplets.parquet", "data/faces", "data/flow", "benchmarks/training_trial.py")
 FIGURE = Path("docs/figures/training_budget.png")
 
 
@@ -41,19 +42,23 @@ def draw(table: pd.DataFrame, target: Path) -> None:
     figure.savefig(target, dpi=110)
 
 
+def measured_before() -> dict[tuple, dict[str, float]]:
+    """What `MEASURED` has; of an older form, which does not say what it was made from, nothing."""
+    found = pd.read_csv(MEASURED, dtype={"made_from": str}) if MEASURED.is_file() else pd.DataFrame()
+    return found.set_index(KEY).to_dict("index") if "made_from" in found else {}  # type: ignore[return-value]
+
+
 def main() -> None:
     """Measure what has not been measured, print and draw."""
     parser = argparse.ArgumentParser(description="What a longer training gives.")
     parser.add_argument("steps", nargs="+", type=int)
     parser.add_argument("--draw", action="store_true", help="the figure of docs/results.md")
     chosen = parser.parse_args()
-    known = {}
-    if MEASURED.is_file():
-        known = pd.read_csv(MEASURED, index_col=KEY, dtype={"made_from": str}).to_dict("index")
+    known = measured_before()
     params, triplets = load_params(), pd.read_parquet("data/triplets.parquet")
     trained_on = triplets[triplets["split"] == "train"]
-    people, inputs = trained_on["subject"].nunique(), [Path("data/triplets.parquet"), params.data.facescape]
-    keys = []
+    people, keys = trained_on["subject"].nunique(), []
+    inputs = [*map(Path, INPUTS), params.head.path, params.data.facescape]
     for steps in sorted(chosen.steps):
         longer = changed(params, [f"train.steps={steps}"])
         digest = blake2b((made_from(inputs) + longer.model_dump_json()).encode(), digest_size=6).hexdigest()

@@ -112,10 +112,12 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         if chosen.refine:
             reconstructor = reconstructor.refined(params.fit, params.engine.workers)
         method: Method = ParametricMethod(reconstructor, photographs, params.evaluate)
-    elif chosen.baseline in BASELINES and not chosen.refine:
-        method = baseline(chosen.baseline, params, photographs)
+    elif chosen.baseline not in BASELINES:
+        raise UserError(f"evaluate: --baseline {chosen.baseline}; expected one of {', '.join(BASELINES)}")
+    elif chosen.refine:
+        raise UserError(f"evaluate: --refine --baseline {chosen.baseline}; expected --refine with a model alone")
     else:
-        raise UserError(f"evaluate: --baseline {chosen.baseline}; expected one of {', '.join(BASELINES)}, not refined")
+        method = baseline(chosen.baseline, params, photographs)
     jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=chosen.baseline not in ONE_VIEW)
     per_image = run(method, jobs, params.engine.workers, strict=chosen.strict)
     require_scores(per_image)

@@ -80,7 +80,7 @@ class LandmarksParams(Section):
 
 
 class EngineParams(Section):
-    """How many processes share preprocessing and scoring; null is one per core."""
+    """How many processes share preprocessing, fits and scoring; null is one per core."""
 
     workers: Count | None = None
 

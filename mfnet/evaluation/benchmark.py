@@ -94,8 +94,8 @@ def _verdict(job: Job, submission: Submission, faces: np.ndarray, strict: bool) 
     # Section 9 of the protocol: here the official evaluator stops, so that the item has no other figure either.
     if math.isnan(score.cd_mm):
         return Verdict(_NO_SCORE, "prediction and scan share no surface, or it leaves the cylinder map")
-    # Section 8.4: equal normals may have a cosine just above one, whose angle the benchmark has not.
-    return Verdict(score, "no MNE: normals that are equal" if math.isnan(score.mne_rad) else "")
+    # Section 8 of the protocol: equal normals may have a cosine just above one, which is no angle's.
+    return Verdict(score, "no MNE: normals that are equal, or none" if math.isnan(score.mne_rad) else "")
 
 
 class Unfinished(NamedTuple):

@@ -5,8 +5,9 @@ is the angle between the normals themselves; and equal normals are an angle of n
 
 Both meshes are brought to millimetres and a common depth, turned into the head's own coordinates and mapped onto a
 cylinder around it, 256 x 256; everything is judged on those maps. Depths are exact at pixel centres, where the official
-evaluator has those of its OpenGL renderer, a quarter to three eighths of a pixel off and of 24 bits. Zhu et al.,
-"FaceScape: 3D Facial Dataset and Benchmark for Single-View 3D Face Reconstruction"; float64 throughout.
+evaluator has those of an OpenGL renderer, on Mesa's driver an eighth of a pixel beside and three eighths below the
+centre, of 24 bits. Zhu et al., "FaceScape: 3D Facial Dataset and Benchmark for Single-View 3D Face Reconstruction";
+float64 throughout.
 """
 
 from __future__ import annotations

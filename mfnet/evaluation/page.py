@@ -86,8 +86,8 @@ def differences_section(differences: pd.DataFrame, reference: str) -> Section:
     note = (
         f"CD minus that of {reference} over the same images, mm, with the 95% interval and the number of people it "
         "rests on; in the lab by the loaders' rule. A method without three views is compared, from its one, with the "
-        "reference's three. Of several trainings with different seeds the spread between them is in the interval; of "
-        "one it cannot be."
+        "reference's three, and so is the reference itself from one view. Of several trainings with different seeds "
+        "the spread between them is in the interval; of one it cannot be."
     )
     return Section("What the differences are worth", differences, note)
 
@@ -105,8 +105,8 @@ def means_section(means: pd.DataFrame) -> Section:
 def failures_section(failures: pd.DataFrame) -> Section:
     """What `mfnet.evaluation.benchmark.failures` gave."""
     note = (
-        "What an item lacks is in no mean. The tables have the share that was done behind a CD of fewer than all, "
-        "metrics.json, as done_rate, beside every one."
+        "What an item lacks is in no mean. The tables have the share of items with a CD behind it where that is not "
+        "all, metrics.json beside all of them, as done_rate."
     )
     return Section("Items that lack a figure", failures, "There are none." if failures.empty else note)
 

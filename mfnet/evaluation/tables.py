@@ -26,7 +26,7 @@ _SMALLER_IS_BETTER = {"cd_mm": True, "mne_rad": True, "completeness": False}
 _DIGITS = {"cd_mm": 2, "mne_rad": 3, "completeness": 3}
 _DONE = "done_rate"
 # Of a group's items: whose mean is over fewer is not the best of a column, which is over all of them.
-_NEARLY_ALL, _WHOLE = 0.95, 0.995
+_NEARLY_ALL = 0.95
 REFINED = "refined"
 # What is fitted has seen what it is judged by, and stands in no ranking.
 MEASURED, FITTED = "measured here", "fitted to the scans"
@@ -54,10 +54,11 @@ class Table(NamedTuple):
 
 
 def published() -> pd.DataFrame:
-    """What others have published: source, table, method, setting, the three metrics and the share of items done.
+    """What others have published: source, table, method, setting, the three metrics and the share of items with a CD.
 
     Source `paper`: as "FLAME-based Multi-View 3D Face Reconstruction" prints it, which gives no such share. `files`:
-    means of the FaceScape benchmark's own per-image results; by angle the share is that of the whole focal length.
+    means of the FaceScape benchmark's own per-image results; items that a file leaves out count as not done. The shares
+    by angle are those with which the means by angle come to the mean of the focal length.
     """
     return pd.read_csv(StringIO(files("mfnet.evaluation").joinpath("published.csv").read_text()))
 
@@ -96,14 +97,16 @@ def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str], n_trai
     wild = [(_source(name), _label(name, first), metrics[name]["wild"]) for name in shown]
     without = [(_source(name), _LABELS[name], metrics[name]["wild"]) for name in ablation]
     own = "own size: not scaled to three pupil distances as FaceScape's loaders scale heads in the lab"
-    means = f"; variants: means over {n_trainings} trainings, the refined one of the first" if n_trainings > 1 else ""
+    several = n_trainings > 1
+    means = f"; MFNet and its variants: means over {n_trainings} trainings" if several else ""
+    of_first = f"{means}, the refined one's the first" if several and REFINED in metrics else means
     whole = [(source, label, {"lab": values}) for source, label, values in lab]
     split = f"FaceScape lab by focal length (pixels), and at {LAB_FOCALS[0]} by angle"
     return [
-        _table(1, "FaceScape wild, one view, by pose bin (degrees)" + means, wild, BINS),
-        _table(2, f"FaceScape lab; {own}{means}", whole, ("lab",)),
+        _table(1, "FaceScape wild, one view, by pose bin (degrees)" + of_first, wild, BINS),
+        _table(2, f"FaceScape lab; {own}{of_first}", whole, ("lab",)),
         _table(3, "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)" + means, without, BINS),
-        _table(4, f"{split}; {own}{means}", groups, _GROUPS),
+        _table(4, f"{split}; {own}{of_first}", groups, _GROUPS),
     ]
 
 
@@ -155,8 +158,8 @@ def formatted(table: Table) -> pd.DataFrame:
                 cell, highest = (f"{figure:.{_DIGITS[metric]}f}" for figure in (value, best))
                 # As they are read: what only further digits tell apart is no difference.
                 is_best = index in ranked.index and cell == highest
-                if metric == "cd_mm" and done[index] < _WHOLE:
-                    cell += f" ({done[index]:.0%})"
+                if metric == "cd_mm" and done[index] < 1:
+                    cell += f" ({min(done[index], 0.99):.0%})"
                 text.at[index, column] = "-" if math.isnan(value) else f"**{cell}**" if is_best else cell
     shown = [name for name in text.columns if not name.endswith(_DONE)]
     return text[shown].rename(columns=_heading)

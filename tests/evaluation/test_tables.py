@@ -76,10 +76,14 @@ def test_captions_say_how_many_trainings_a_figure_is_a_mean_of() -> None:
 
 def test_a_mean_over_fewer_items_says_so_and_is_the_best_only_of_nearly_all() -> None:
     found = ALL | {"mean_head": metrics(1.0)}
-    for share, expected in ((0.9, "1.00 (90%)"), (0.97, "**1.00 (97%)**"), (1.0, "**1.00**")):
+    for share, expected in (
+        (0.9, "1.00 (90%)"), (0.97, "**1.00 (97%)**"), (0.998, "**1.00 (99%)**"), (1.0, "**1.00**"),
+    ):  # fmt: skip
         found["mean_head"]["wild"] = dict.fromkeys(BINS, metrics(1.0)["wild"]["0-5"] | {"done_rate": share})
         text = formatted(build_tables(found, list(VARIANTS))[0])
         assert text["0-5 CD"][text["method"] == "mean head"].item() == expected
+    lab = formatted(build_tables(found, list(VARIANTS))[3])
+    assert lab["0 deg CD"][(lab["source"] == FILES) & (lab["method"] == "UDL")].item() == "**2.21**"
     files = text[text["source"] == FILES].set_index("method")
     assert files["60-90 CD"]["DF2Net"] == "21.27 (3%)"
     assert files["5-30 CD"]["UDL"] == "**2.50 (99%)**"
