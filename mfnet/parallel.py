@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# The pool replaces a process that has grown by 300 MB, as fits let one grow; none of its work is lost.
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
 
 
 def progress(items: Iterable[Item], label: str | None, total: int | None = None) -> Iterator[Item]:
