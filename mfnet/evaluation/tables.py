@@ -99,7 +99,7 @@ def build_tables(metrics: dict[str, dict[str, Any]], variants: list[str], n_trai
     own = "own size: not scaled to three pupil distances as FaceScape's loaders scale heads in the lab"
     several = n_trainings > 1
     means = f"; MFNet and its variants: means over {n_trainings} trainings" if several else ""
-    of_first = f"{means}, the refined one's the first" if several and REFINED in metrics else means
+    of_first = f"{means}, the refined MFNet: of the first" if several and REFINED in metrics else means
     whole = [(source, label, {"lab": values}) for source, label, values in lab]
     split = f"FaceScape lab by focal length (pixels), and at {LAB_FOCALS[0]} by angle"
     return [

@@ -245,9 +245,9 @@ def test_worked_cases_of_the_official_evaluator() -> None:
             if case["dataset"] == "fswild"
             else score_lab(gt, pred, data["K"], data["Rt"], *place)
         )
-        assert score.cd_mm == pytest.approx(case["cd"], abs=1e-3), name
-        assert score.completeness == pytest.approx(case["cr"], abs=1e-4), name
-        if case["mne"] is None:
-            assert np.isnan(score.mne_rad), name
-        else:
-            assert score.mne_rad == pytest.approx(case["mne"], abs=1e-4), name
+        # The official code with exact depth, and as it is, with its renderer's.
+        as_it_is = (1e-3, 5e-4, 1e-4) if case["dataset"] == "fswild" else (0.05, 1e-3, 2e-3)
+        for expected_score, within in ((case, (5e-5, 2e-5, 1e-6)), (case["official_pyrender"], as_it_is)):
+            for metric, found, tolerance in zip(("cd", "mne", "cr"), score, within, strict=True):
+                known = np.nan if expected_score[metric] is None else expected_score[metric]
+                assert found == pytest.approx(known, abs=tolerance, nan_ok=True), (name, metric)
