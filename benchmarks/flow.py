@@ -32,7 +32,8 @@ from mfnet.flow.motion import KINDS, exact_flow
 from mfnet.flow.pretrain import end_point_error, measure
 from mfnet.flow.store import PAIRS
 from mfnet.guided_flow import GuidedFlow
-from mfnet.head import Flame, HeadModel, procedural_head
+from mfnet.head import Flame, HeadModel, anny_head
+from mfnet.head.strangers import stranger
 from mfnet.landmark_fit import LandmarkFit
 from mfnet.multiview import ViewPairs, correspondences, measured_pairs, project_pairs, render_pairs
 from mfnet.network import Parameters, decode, mean_parameters
@@ -277,11 +278,13 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Error, cost and gradient quality of the flow estimators.")
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
-    parser.add_argument("--head", type=Path, help="a held-out head model; the second procedural one where not given")
+    parser.add_argument(
+        "--head", type=Path, help="a held-out head model; a stranger to the packaged one where not given"
+    )
     parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--yaw", type=float, default=30.0, help="degrees from the front to the side views")
     chosen = parser.parse_args()
-    head = HeadModel.load(chosen.head) if chosen.head else procedural_head(1)
+    head = HeadModel.load(chosen.head) if chosen.head else stranger(anny_head(), 1)
     for size in chosen.image_sizes:
         print(f"\nEnd-point error in pixels at {size} x {size}\n")
         print(error_table(head, size).to_markdown(index=False, floatfmt=".3f"))

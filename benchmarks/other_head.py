@@ -22,7 +22,6 @@ from mfnet.evaluation.methods import Photographs
 from mfnet.evaluation.oracle import ScanFit, fit_item
 from mfnet.evaluation.tables import REFINED
 from mfnet.evaluation.uncertainty import difference_table, mean_table
-from mfnet.head import HeadModel
 from mfnet.network import decode
 from mfnet.reconstruct import Reconstructor
 from mfnet.synthesis.facescape_tree import synthesize_facescape
@@ -40,9 +39,7 @@ def make(head_path: Path, params: Params) -> None:
     if ROOT.is_dir() and note.is_file() and note.read_text() == made_of:
         return
     with whole_folder(ROOT) as folder:
-        synthesize_facescape(
-            folder, HeadModel.load(head_path), head_path, params.synthesize, params.seed, params.engine.workers
-        )
+        synthesize_facescape(folder, head_path, params.synthesize, params.seed, params.engine.workers)
     note.write_text(made_of)
 
 

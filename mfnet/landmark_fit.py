@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from mfnet.config import FitParams, HeadParams
+from mfnet.data.landmarks import LANDMARK_SPREAD
 from mfnet.head import Flame, HeadModel
 from mfnet.head.flame import contour_row
 from mfnet.network import TYPICAL_SCALE, Decoded, Parameters, decode, mean_parameters
@@ -154,9 +155,11 @@ def landmark_residuals(decoded: Decoded, landmarks: Tensor, parameters: Paramete
         decoded: the person's N heads.
         landmarks: [1, N, 68, 2] in the photographs.
         parameters: of the heads.
-        noise: standard deviation of a landmark's coordinate, in [-1, 1].
+        noise: standard deviation of a landmark's coordinate, in [-1, 1]: the root mean square over the landmarks, which
+            differ as `LANDMARK_SPREAD` says.
     """
-    missed = (decoded.landmarks[..., :2] - landmarks.flatten(0, 1)) / noise
+    off = noise * torch.as_tensor(LANDMARK_SPREAD, dtype=landmarks.dtype, device=landmarks.device)[:, None]
+    missed = (decoded.landmarks[..., :2] - landmarks.flatten(0, 1)) / off
     priors = (parameters.shape, parameters.expression, parameters.jaw / _JAW_SPREAD)
     return torch.cat([part.flatten() for part in (missed, *priors)])
 

@@ -91,13 +91,14 @@ def landmark_error(network: torch.nn.Module, flame: Flame, data: TripletData, si
 
     Errors are taken in the photographs' pixels and divided by the distance of landmarks 36 and 45 in the same
     triplet's frontal photograph, so that profiles, where that distance vanishes, count like the others.
+    Where it is known where landmarks truly are, the errors are from there, else from where a detector has them.
     """
     network.eval()
     errors = []
     rows = data.rows
     sides = np.stack([[crop[2] for crop in rows[f"{view}_crop"]] for view in VIEWS], 1) / 2
     start = 0
-    for loaded in data.batches(size):
+    for loaded in data.against_reference().batches(size):
         batch = loaded.to(device)
         projected = decode(flame, network(batch.images)).landmarks[..., :2].view_as(batch.landmarks)
         side = torch.from_numpy(sides[start : start + len(batch.images)]).to(device)

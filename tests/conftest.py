@@ -12,7 +12,7 @@ import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from mfnet.head import HeadModel, procedural_head
+from mfnet.head import HeadModel, anny_head
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,9 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def head(tmp_path_factory: pytest.TempPathFactory) -> HeadModel:
-    """The procedural head, through its file, so that every test sees what a stage would."""
+    """The packaged head, through its file, so that every test sees what a stage would."""
     path = tmp_path_factory.mktemp("head") / "head.npz"
-    procedural_head(0).save(path)
+    anny_head().save(path)
     return HeadModel.load(path)
 
 
@@ -57,7 +57,7 @@ class Ch:
 
 @pytest.fixture
 def flame_files(head: HeadModel, tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """FLAME's files, imitated from the procedural head with the traps of the originals."""
+    """FLAME's files, imitated from the packaged head with the traps of the originals."""
     module = types.ModuleType("chumpy.ch")
     module.Ch = Ch  # type: ignore[attr-defined]
     Ch.__module__, Ch.__qualname__ = "chumpy.ch", "Ch"

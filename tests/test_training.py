@@ -45,7 +45,7 @@ def setting(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Settin
     made = SynthesizeParams(
         multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
-    synthesize_multipie(root / "tree", head, root / "head.npz", made, 0, 1)
+    synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
     faces, _ = preprocess(build_index(root / "tree"), params.data, "sidecar", root / "faces", 1)
     triplets = mine_triplets(faces, params.data, 0)
     store = FaceStore(root / "faces")

@@ -76,6 +76,12 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         chosen.rows = self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)]
         return chosen
 
+    def against_reference(self) -> TripletData:
+        """The same with the landmarks that an error is taken against in place of the detector's."""
+        judged = copy(self)
+        judged.rows = self.rows.assign(**{f"{v}_landmarks": self.rows[f"{v}_landmarks_reference"] for v in VIEWS})
+        return judged
+
     def batches(self, size: int) -> Iterator[TripletBatch]:
         """All triplets once, in order."""
         for part in torch.arange(len(self)).split(size):

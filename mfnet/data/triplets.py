@@ -24,8 +24,8 @@ def mine_triplets(faces: pd.DataFrame, params: DataParams, seed: int) -> pd.Data
         seed: of the draw and the split.
 
     Returns:
-        subject, split ("train" or "validation"), and per view shard, row, yaw, crop and landmarks, in the columns
-        `front_shard`, .... Fewer rows than asked for where the faces allow no more.
+        subject, split ("train" or "validation"), and per view shard, row, yaw, crop, landmarks and
+        landmarks_reference, in the columns `front_shard`, .... Fewer rows than asked for where the faces allow no more.
 
     Raises:
         UserError: fewer than two subjects, or no instant with all three views.
@@ -52,7 +52,7 @@ def mine_triplets(faces: pd.DataFrame, params: DataParams, seed: int) -> pd.Data
     table["split"] = _split(table["subject"], params.validation_fraction, rng)
     for position, view in enumerate(VIEWS):
         rows = faces.loc[[triplet[position] for triplet in chosen]]
-        for name in ("shard", "row", "yaw", "crop", "landmarks"):
+        for name in ("shard", "row", "yaw", "crop", "landmarks", "landmarks_reference"):
             table[f"{view}_{name}"] = rows[name].to_numpy()
     return table.sort_values(["front_shard", "front_row", "left_row", "right_row"], ignore_index=True)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,9 +19,17 @@ N_SHAPE, N_EXPRESSION, N_POSE_CORRECTIVES, N_JOINTS = 300, 100, 36, 5
 N_STATIC_LANDMARKS, N_CONTOUR_LANDMARKS, N_CONTOUR_ROWS = 51, 17, 79
 REGIONS = ("face", "eyes", "mouth")
 PARENTS = (-1, 0, 1, 1, 1)
+# Where the middle between FLAME's eyes is, metres; this project's heads stand in the same place.
+EYES_MIDDLE = np.array([0.0, 0.0214, 0.0255])
 
 _OPTIONAL = ("jaw_landmark_faces", "jaw_landmark_barycentric")
-_REGIONS = "regions"
+# Dicts of arrays, and how the names of theirs begin in the file.
+_NAMED = {"regions": "region_", "traits": "trait_", "actions": "action_"}
+# Displacements are stored in steps of a ten-thousandth of a millimetre, colours' directions in these.
+_STEP_M, _STEP_COLOUR = 1e-7, 1 / 2048
+_STEPS = dict.fromkeys(("template", "shape_directions", "expression_directions", "pose_directions"), _STEP_M)
+_STEPS |= {"albedo_mean": _STEP_COLOUR, "albedo_basis": _STEP_COLOUR}
+_FINGERPRINT_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,11 @@ class HeadModel:
         albedo_mean, albedo_basis: [R, R, 3] and [K, R, R, 3] RGB in [0, 1], row 0 at v = 1.
         jaw_landmark_faces, jaw_landmark_barycentric: [17], [17, 3] the jawline that stays on the skin, where a file has
             one of its own; see `jaw_landmarks`.
-        regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs; of this
-            project's own heads also the lids' rims) and ``mouth`` (its interior).
+        regions: name -> [V] bool for ``face``, ``eyes`` (eyeballs; of some heads also the lids' rims and the sockets
+            behind them) and ``mouth`` (its interior); a head may name more.
+        traits: name -> [1 + 300] where a head knows what its people are (``female``, ``age`` in years, ...): a linear
+            prediction of it from the shape, its mean and a weight for each direction.
+        actions: name -> [100] where a head knows facial actions by name (ARKit's): the expression of one in full.
     """
 
     template: np.ndarray
@@ -65,6 +79,8 @@ class HeadModel:
     jaw_landmark_faces: np.ndarray | None = None
     jaw_landmark_barycentric: np.ndarray | None = None
     regions: dict[str, np.ndarray] = field(default_factory=dict)
+    traits: dict[str, np.ndarray] = field(default_factory=dict)
+    actions: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_vertices, n_faces = len(self.template), len(self.faces)
@@ -109,6 +125,24 @@ class HeadModel:
         for name in REGIONS:
             if name not in self.regions or self.regions[name].shape != (n_vertices,):
                 raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
+        self._check_named("traits", 1 + N_SHAPE)
+        self._check_named("actions", N_EXPRESSION)
+
+    def _check_named(self, field_name: str, length: int) -> None:
+        for name, values in getattr(self, field_name).items():
+            if values.shape != (length,) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+                raise UserError(f"head model: {field_name} '{name}' is not {length} finite numbers")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with anything that the model's parameters mean."""
+        digest = hashlib.sha256()
+        for name, step in _STEPS.items():
+            if step == _STEP_M:
+                digest.update(_steps(getattr(self, name), step).tobytes())
+        for name in ("faces", "static_landmark_faces", "contour_landmark_faces"):
+            digest.update(np.ascontiguousarray(getattr(self, name), "<i8").tobytes())
+        return digest.hexdigest()[:_FINGERPRINT_LENGTH]
 
     @property
     def jaw_landmarks(self) -> tuple[np.ndarray, np.ndarray]:
@@ -127,15 +161,18 @@ class HeadModel:
         return self.regions["face"][self.faces].all(1) & ~excluded[self.faces].any(1)
 
     def save(self, path: str | Path) -> None:
-        """Write the model as an uncompressed ``.npz``; the same model always gives the same bytes."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != _REGIONS}
+        """Write the model as a compressed ``.npz``, displacements to 1e-4 mm; the same model gives the same bytes."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NAMED}
         arrays = {name: array for name, array in arrays.items() if array is not None}
-        arrays |= {f"region_{name}": mask for name, mask in self.regions.items()}
+        for name, step in _STEPS.items():
+            arrays[name] = _planes(_steps(arrays[name], step))
+        for named, start in _NAMED.items():
+            arrays |= {start + name: array for name, array in getattr(self, named).items()}
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         with open(partial, "wb") as stream:
-            np.savez(stream, **arrays)
+            np.savez_compressed(stream, **arrays)
         partial.replace(path)
 
     @staticmethod
@@ -154,7 +191,7 @@ class HeadModel:
         if not path.is_file():
             raise UserError(f"head.path: no file at {path}; expected head.npz or FLAME's generic_model.pkl")
         if path.suffix == ".pkl":
-            from mfnet.head.flame_import import load_flame  # noqa: PLC0415  avoids a cycle
+            from mfnet.head.importers.flame import load_flame  # noqa: PLC0415  avoids a cycle
 
             return load_flame(path, landmarks, **flame_files)
         try:
@@ -162,18 +199,44 @@ class HeadModel:
                 arrays = {name: archive[name] for name in archive.files}
         except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
             raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
-        regions = {name[len("region_") :]: arrays.pop(name) for name in list(arrays) if name.startswith("region_")}
-        needed = [f.name for f in fields(HeadModel) if f.name not in (_REGIONS, *_OPTIONAL)]
+        named: dict[str, Any] = {
+            part: {name[len(start) :]: arrays.pop(name) for name in list(arrays) if name.startswith(start)}
+            for part, start in _NAMED.items()
+        }
+        needed = [f.name for f in fields(HeadModel) if f.name not in (*_NAMED, *_OPTIONAL)]
         missing = [name for name in needed if name not in arrays]
         if missing:
             raise UserError(f"head.path: {path} lacks the array {missing[0]}")
         unknown = set(arrays) - {f.name for f in fields(HeadModel)}
         if unknown:
             raise UserError(f"head.path: {path} holds {min(unknown)}, which a head model has not")
+        for name, step in _STEPS.items():
+            arrays[name] = _from_planes(arrays[name], step, path, name)
+        arrays["albedo_basis"] = arrays["albedo_basis"].astype(np.float16)
         try:
-            return HeadModel(**arrays, regions=regions)
+            return HeadModel(**arrays, **named)
         except UserError as error:
             raise UserError(f"head.path: {path}: {error}") from error
+
+
+def _steps(array: np.ndarray, step: float) -> np.ndarray:
+    return np.round(np.asarray(array, np.float64) / step).astype("<i4")
+
+
+def _planes(steps: np.ndarray) -> np.ndarray:
+    """Integers as four planes of bytes [4, ...], their sign in the lowest bit: so they are compressed best."""
+    zigzag = ((steps << 1) ^ (steps >> 31)).astype("<u4")
+    return np.stack([(zigzag >> shift).astype(np.uint8) for shift in (0, 8, 16, 24)])
+
+
+def _from_planes(planes: np.ndarray, step: float, path: Path, name: str) -> np.ndarray:
+    if planes.dtype != np.uint8 or planes.ndim < 2 or len(planes) != 4:
+        raise UserError(f"head.path: {path}: {name} is not stored as four planes of bytes; make the file anew")
+    zigzag = np.zeros(planes.shape[1:], np.uint32)
+    for plane, shift in zip(planes, (0, 8, 16, 24), strict=True):
+        zigzag |= plane.astype(np.uint32) << shift
+    steps = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
+    return (steps * step).astype(np.float32)
 
 
 def load_head(params: HeadParams) -> HeadModel:

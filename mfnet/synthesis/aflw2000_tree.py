@@ -8,14 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import scipy.io
 
 from mfnet.config import SynthesizeParams
 from mfnet.data.aflw2000 import BINS, IMAGE_SIZE, TO_MATLAB
-from mfnet.head import HeadModel
 from mfnet.parallel import parallel_map
-from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
-from mfnet.synthesis.photograph import Photographer, draw_background, draw_light
+from mfnet.synthesis.outcome import PEOPLE, of_person
+from mfnet.synthesis.person import draw_performance, draw_person, sculptor_of
+from mfnet.synthesis.photograph import Photographer, draw_background, draw_camera, draw_light
 from mfnet.synthesis.pose import head_rotation
 
 _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
@@ -30,23 +31,24 @@ _BASEL_PARAMETERS = {"Shape_Para": (199, 1), "Exp_Para": (29, 1), "Tex_Para": (1
 _BASEL_LIGHT = {"Illum_Para": (1, 10), "Color_Para": (1, 7)}
 
 
-def synthesize_aflw2000(
-    root: Path, head: HeadModel, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None
-) -> int:
+def synthesize_aflw2000(root: Path, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None) -> int:
     """Make the folder at root, of people who are in no other generated set. Returns the number of photographs."""
     root.mkdir(parents=True, exist_ok=True)
     count = params.aflw2000_per_bin * len(BINS)
-    work = partial(_photograph, root=root, count=count, head_path=head_path, relief_mm=params.relief_mm, seed=seed)
-    return len(parallel_map(work, list(range(count)), "AFLW2000-3D photographs", workers))
+    work = partial(_photograph, root=root, count=count, head_path=head_path, params=params, seed=seed)
+    people = parallel_map(work, list(range(count)), "AFLW2000-3D photographs", workers)
+    pd.DataFrame(people).to_csv(root / PEOPLE, index=False, float_format="%.3f")
+    return count
 
 
-def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: float, seed: int) -> None:
-    """One person by scaled orthography, the original's camera: image and annotation."""
+def _photograph(
+    index: int, root: Path, count: int, head_path: Path, params: SynthesizeParams, seed: int
+) -> dict[str, str | float]:
+    """One person by scaled orthography, the original's camera: image and annotation. Returns who it is."""
     rng = np.random.default_rng([seed, 4, index])
-    head = HeadModel.load(head_path)
-    sculptor = Sculptor(head)
-    person = draw_person(rng, head, relief_mm)
-    vertices, _ = sculptor.sculpt(person, draw_performance(rng, head, "any"))
+    sculptor = sculptor_of(head_path)
+    person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
+    vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
     yaw = rng.uniform(*_BIN_YAWS[index * len(BINS) // count]) * rng.choice([-1, 1])
     pitch, roll = rng.normal(size=2) * (8, 10)
     rotation = head_rotation(yaw, pitch, roll)
@@ -61,14 +63,15 @@ def _photograph(index: int, root: Path, count: int, head_path: Path, relief_mm: 
     projected = place(vertices) * (2 / IMAGE_SIZE) - [1, 1, 0]
     size = (IMAGE_SIZE, IMAGE_SIZE)
     photographer = Photographer(sculptor, person, rng)
-    light = draw_light(rng, rng.uniform(-1.3, 1.3), rng.uniform(-0.2, 0.9), rng.uniform(0.5, 1.1))
-    image = photographer.see(vertices @ rotation.T, projected, size).photograph(light, draw_background(rng, size))
+    picture = photographer.see(vertices @ rotation.T, projected, size).lit(draw_light(rng), draw_background(rng, size))
+    image = photographer.develop(picture, draw_camera(rng))
     # The original's numbers have gaps too: they are those of the photographs in AFLW.
     stem = f"image{2 * index + 2:05d}"
     cv2.imwrite(str(root / f"{stem}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     landmarks, origin = place(sculptor.fixed_landmarks(vertices)), place(np.zeros((1, 3)))[0]
     content = _annotation(landmarks, (pitch, yaw, roll), origin, scale)
     (root / f"{stem}.mat").write_bytes(_mat_file(content))
+    return of_person(stem, person).people[0]
 
 
 def _mat_file(content: dict[str, np.ndarray]) -> bytes:

@@ -20,14 +20,14 @@ from mfnet.data.facescape import (
     lab_stem,
     write_obj,
 )  # fmt: skip
-from mfnet.data.landmarks import write_sidecar
-from mfnet.head import HeadModel
 from mfnet.parallel import parallel_map
-from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
-from mfnet.synthesis.photograph import Photographer, draw_background, draw_light
+from mfnet.synthesis.outcome import Outcome, of_person, write_outcomes
+from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, sculptor_of
+from mfnet.synthesis.photograph import Camera, Photographer, draw_background, draw_camera, draw_light
 from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 _SUPERSAMPLE = 2
+_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
 _LAB_DISTANCES_MM = (1481.48, 740.74, 370.37)
 # Yaw and pitch in degrees of the head in each lab view; views 2, 3, 6 and 7 are the diagonals.
@@ -40,15 +40,13 @@ _BIN_YAWS = ((0.0, 4.8), (6.0, 29.0), (31.0, 56.0), (61.0, 83.0))
 _SCAN_BACK_M, _SCAN_BOTTOM_M, _SCAN_TOP_M = -0.055, -0.125, 0.105
 
 
-def synthesize_facescape(
-    root: Path, head: HeadModel, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None
-) -> int:
+def synthesize_facescape(root: Path, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None) -> int:
     """Make the benchmark at root; nobody in it is also in the Multi-PIE tree. Returns the number of images."""
     for folder in ("wild_img", "wild_gt_mesh", "lab_img", "lab_gt_mesh", "lab_cam"):
         (root / "data" / folder).mkdir(parents=True, exist_ok=True)
     predef = root / "code" / "predef"
     predef.mkdir(parents=True, exist_ok=True)
-    common: dict[str, Any] = {"root": root, "head_path": head_path, "relief_mm": params.relief_mm, "seed": seed}
+    common: dict[str, Any] = {"root": root, "head_path": head_path, "params": params, "seed": seed}
 
     n_wild = params.wild_per_bin * len(BINS)
     wild = parallel_map(
@@ -63,11 +61,7 @@ def synthesize_facescape(
     lab = parallel_map(
         partial(_lab_subject, **common), list(range(params.lab_subjects)), "FaceScape lab subjects", workers
     )
-    landmarks: dict[str, np.ndarray] = {}
-    for found in [item["landmarks"] for item in wild] + lab:
-        landmarks |= found
-    write_sidecar(root, landmarks)
-    return len(landmarks)
+    return len(write_outcomes(root, [item["outcome"] for item in wild] + lab))
 
 
 def lab_rotation(view: int) -> np.ndarray:
@@ -88,18 +82,20 @@ def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices[used], index.reshape(faces.shape)
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
-    small = cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(path), small[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+def _write_image(path: Path, photographer: Photographer, picture: np.ndarray, camera: Camera) -> None:
+    small = cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
+    image = photographer.develop(small, camera)
+    cv2.imwrite(str(path), image[..., ::-1], _FAST_PNG)
 
 
-def _wild_item(index: int, n_wild: int, root: Path, head_path: Path, relief_mm: float, seed: int) -> dict[str, Any]:
-    """One in-the-wild person: image, scan, and the item's constants and landmarks."""
+def _wild_item(
+    index: int, n_wild: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int
+) -> dict[str, Any]:
+    """One in-the-wild person: image, scan, the item's constants, and what is known of it."""
     rng = np.random.default_rng([seed, 2, index])
-    head = HeadModel.load(head_path)
-    sculptor = Sculptor(head, subdivisions=1)
-    person = draw_person(rng, head, relief_mm)
-    performance = draw_performance(rng, head, "any")
+    sculptor = sculptor_of(head_path, 1)
+    person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
+    performance = draw_performance(rng, sculptor.head, "any")
     vertices, _ = sculptor.sculpt(person, performance)
 
     low, high = _BIN_YAWS[index * len(BINS) // n_wild]
@@ -115,34 +111,31 @@ def _wild_item(index: int, n_wild: int, root: Path, head_path: Path, relief_mm: 
     side = IMAGE_SIZE * _SUPERSAMPLE
     placed = place(vertices)
     photographer = Photographer(sculptor, person, rng)
-    light = draw_light(rng, rng.uniform(-1.3, 1.3), rng.uniform(-0.2, 0.9), rng.uniform(0.5, 1.1))
     sight = photographer.see(placed, placed * [1, -1, -1], (side, side))
     stem = f"{index:03d}"
-    _write_image(root / f"data/wild_img/{stem}.png", sight.photograph(light, draw_background(rng, (side, side))))
+    picture = sight.lit(draw_light(rng), draw_background(rng, (side, side)))
+    _write_image(root / f"data/wild_img/{stem}.png", photographer, picture, draw_camera(rng))
     write_obj(root / f"data/wild_gt_mesh/{stem}.obj", *_compact(placed, _scan(sculptor, vertices)))
-    pixels = (place(sculptor.landmarks(vertices, seen_yaw(rotation)))[:, :2] * [1, -1] + 1) * IMAGE_SIZE / 2
-    return {
-        "rotation": rotation,
-        "head_center": center,
-        "pupil_scale": scale_mm,
-        "landmarks": {f"data/wild_img/{stem}.png": pixels},
-    }
+    turned = seen_yaw(rotation)
+    pixels = (place(sculptor.landmarks(vertices, turned))[:, :2] * [1, -1] + 1) * IMAGE_SIZE / 2
+    outcome, errs = of_person(f"wild {stem}", person), np.random.default_rng([seed, 6, index])
+    outcome.add(f"data/wild_img/{stem}.png", pixels, turned, errs, params.landmark_error)
+    return {"rotation": rotation, "head_center": center, "pupil_scale": scale_mm, "outcome": outcome}
 
 
-def _lab_subject(subject: int, root: Path, head_path: Path, relief_mm: float, seed: int) -> dict[str, np.ndarray]:
-    """One lab person from every camera; returns path -> landmarks [68, 2] in pixels."""
+def _lab_subject(subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int) -> Outcome:
+    """One lab person from every camera."""
     rng = np.random.default_rng([seed, 3, subject])
-    head = HeadModel.load(head_path)
-    sculptor = Sculptor(head, subdivisions=1)
-    person = draw_person(rng, head, relief_mm)
-    vertices, _ = sculptor.sculpt(person, draw_performance(rng, head, "neutral"))
-    photographer = Photographer(sculptor, person, rng)
-    light = draw_light(rng, rng.uniform(-0.8, 0.8), 0.5, 0.9)
+    sculptor = sculptor_of(head_path, 1)
+    person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
+    vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "neutral"))
+    photographer, camera = Photographer(sculptor, person, rng), draw_camera(rng, studio=True)
+    light = draw_light(rng)
+    outcome, errs = of_person(f"lab {subject:02d}", person), np.random.default_rng([seed, 7, subject])
     world = (vertices - _HEAD_CENTRE) * (1000 / PUPIL_DISTANCE_MM)
     write_obj(root / f"data/lab_gt_mesh/{subject:02d}.obj", *_compact(world, _scan(sculptor, vertices)))
 
     side = IMAGE_SIZE * _SUPERSAMPLE
-    landmarks = {}
     for focal, pixels_focal in enumerate(LAB_FOCALS):
         for view in range(N_LAB_VIEWS):
             rotation = lab_rotation(view)
@@ -158,10 +151,11 @@ def _lab_subject(subject: int, root: Path, head_path: Path, relief_mm: float, se
             projected[:, :2] = projected[:, :2] * 2 / IMAGE_SIZE - 1
             sight = photographer.see(vertices, projected, (side, side))
             stem = lab_stem(subject, focal, view)
-            background = draw_background(rng, (side, side))
-            _write_image(root / f"data/lab_img/{stem}.png", sight.photograph(light, background))
+            picture = sight.lit(light, draw_background(rng, (side, side)))
+            _write_image(root / f"data/lab_img/{stem}.png", photographer, picture, camera)
             Rt = np.column_stack([rotation, translation])
             (root / f"data/lab_cam/{stem}.json").write_text(json.dumps([K.tolist(), Rt.tolist()]))
-            points = sculptor.landmarks(world, seen_yaw(TO_OPENCV @ rotation))
-            landmarks[f"data/lab_img/{stem}.png"] = project(points)[:, :2]
-    return landmarks
+            turned = seen_yaw(TO_OPENCV @ rotation)
+            pixels = project(sculptor.landmarks(world, turned))[:, :2]
+            outcome.add(f"data/lab_img/{stem}.png", pixels, turned, errs, params.landmark_error)
+    return outcome

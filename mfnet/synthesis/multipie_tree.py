@@ -13,16 +13,16 @@ import numpy as np
 import torch
 
 from mfnet.config import SynthesizeParams
-from mfnet.data.landmarks import write_sidecar
 from mfnet.data.multipie import CAMERA_PITCH, CAMERA_YAW, EXPRESSIONS, SUBJECT_LIST, Photograph
-from mfnet.head import HeadModel
 from mfnet.parallel import parallel_map
 from mfnet.render.camera import ndc_to_pixel, pinhole_project
-from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
-from mfnet.synthesis.photograph import Photographer, draw_background, flash_light
+from mfnet.synthesis.outcome import Outcome, of_person, write_outcomes
+from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, sculptor_of
+from mfnet.synthesis.photograph import Photographer, draw_background, draw_camera, flash_light
 from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 IMAGE_SIZE = (480, 640)
+_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 _DISTANCE, _FOCAL = 1.4, 1500.0
 _AIM = np.array([0.0, -0.005, -0.03])
 # Deviations of the head's own yaw, pitch and roll in degrees: people do not sit still.
@@ -30,9 +30,7 @@ _POSTURE = (5.0, 11.0, 5.0)
 _SECOND_SESSION_EVERY, _MISSING_FILE_EVERY = 16, 24
 
 
-def synthesize_multipie(
-    root: Path, head: HeadModel, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None
-) -> int:
+def synthesize_multipie(root: Path, head_path: Path, params: SynthesizeParams, seed: int, workers: int | None) -> int:
     """Photograph `params.multipie_subjects` people into the tree at root; returns the number of photographs.
 
     As in the original some people are absent from a session and some files are missing.
@@ -40,16 +38,15 @@ def synthesize_multipie(
     subjects = list(range(1, params.multipie_subjects + 1))
     root.mkdir(parents=True, exist_ok=True)
     work = partial(_photograph_subject, root=root, head_path=head_path, params=params, seed=seed)
-    landmarks: dict[str, np.ndarray] = {}
-    for found in parallel_map(work, subjects, "Multi-PIE subjects", workers):
-        landmarks |= found
-    write_sidecar(root, landmarks)
+    outcomes = parallel_map(work, subjects, "Multi-PIE subjects", workers)
+    landmarks = write_outcomes(root, outcomes)
+    sexes = ["Female" if outcome.people[0]["female"] else "Male" for outcome in outcomes]
     listing = root / SUBJECT_LIST
     listing.parent.mkdir(exist_ok=True)
     lines = []
-    for subject in subjects:
+    for subject, sex in zip(subjects, sexes, strict=True):
         flags = ["1" if _session(subject) == session else "0" for session in range(1, 5)]
-        lines.append(f"{subject:03d} {1950 + subject % 50} {'Male' if subject % 2 else 'Female'} {' '.join(flags)}")
+        lines.append(f"{subject:03d} {1950 + subject % 50} {sex} {' '.join(flags)}")
     listing.write_text("\n".join(lines) + "\n")
     # DVC watches this folder and not the photographs, so it must change whenever they do.
     (listing.parent / "made_from.txt").write_text(_digest(root, landmarks) + "\n")
@@ -72,7 +69,7 @@ def _project(points: np.ndarray, camera: tuple[np.ndarray, np.ndarray]) -> np.nd
     return pinhole_project(torch.tensor(points)[None], intrinsics, extrinsics, IMAGE_SIZE)[0].numpy()
 
 
-def _draw_camera(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _draw_pinhole(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
     """K [3, 3] and Rt [3, 4] of a named camera, a little off its nominal place as real rigs are."""
     turn = head_rotation(CAMERA_YAW[name] + rng.normal() * 1.0, CAMERA_PITCH.get(name, 0) + rng.normal() * 1.0)
     rotation = TO_OPENCV @ turn
@@ -87,7 +84,7 @@ class Shot(NamedTuple):
     """A person before one camera in one recording.
 
     vertices [V, 3] metres in the frame of the light; projected [V, 3] in the photograph's [-1, 1] and depth in metres;
-    landmarks [68, 2] in pixels; lights: illumination -> [9, 3].
+    landmarks [68, 2] in pixels; yaw in degrees as the camera sees it; lights: illumination -> [9, 3].
     """
 
     recording: int
@@ -95,44 +92,44 @@ class Shot(NamedTuple):
     vertices: np.ndarray
     projected: np.ndarray
     landmarks: np.ndarray
+    yaw: float
     lights: dict[int, np.ndarray]
 
 
 class Sitting:
     """All that is drawn for one person: who it is, and what every camera is to see; a function of seed and subject."""
 
-    def __init__(self, subject: int, head: HeadModel, params: SynthesizeParams, seed: int) -> None:
+    def __init__(self, subject: int, sculptor: Sculptor, params: SynthesizeParams, seed: int) -> None:
         self._rng = np.random.default_rng([seed, 1, subject])
         self.subject, self.session, self._params = subject, _session(subject), params
-        self._sculptor = Sculptor(head)
-        self._person = draw_person(self._rng, head, params.relief_mm)
-        self.photographer = Photographer(self._sculptor, self._person, self._rng)
-        self.backdrops = {camera: draw_background(self._rng, IMAGE_SIZE) for camera in CAMERA_YAW}
+        self._sculptor = sculptor
+        self.person = draw_person(self._rng, sculptor.head, params.relief_mm, params.deviation_mm)
+        self.photographer = Photographer(self._sculptor, self.person, self._rng)
+        self.backdrops = {name: draw_background(self._rng, IMAGE_SIZE, plain=True) for name in CAMERA_YAW}
+        self.cameras = {name: draw_camera(self._rng, studio=True) for name in CAMERA_YAW}
 
     def shots(self) -> Iterator[Shot]:
         """Every recording from every camera, in order; only once."""
         rng, sculptor = self._rng, self._sculptor
         for recording in range(1, self._params.recordings + 1):
             expression = EXPRESSIONS.get((self.session, recording), "neutral")
-            vertices, _ = sculptor.sculpt(self._person, draw_performance(rng, sculptor.head, expression))
+            vertices, _ = sculptor.sculpt(self.person, draw_performance(rng, sculptor.head, expression))
             yaw, pitch, roll = rng.normal(size=3) * _POSTURE
             turn = head_rotation(yaw, pitch, roll)
             turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
             lights = {index: flash_light(rng, index) for index in self._params.illuminations}
             for name in CAMERA_YAW:
-                camera = _draw_camera(rng, name)
+                camera = _draw_pinhole(rng, name)
                 yaw_in_view = seen_yaw(TO_OPENCV @ camera[1][:, :3] @ turn)
                 points = _project(sculptor.landmarks(turned, yaw_in_view), camera)[:, :2]
                 pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
-                yield Shot(recording, name, turned, _project(turned, camera), pixels, lights)
+                yield Shot(recording, name, turned, _project(turned, camera), pixels, yaw_in_view, lights)
 
 
-def _photograph_subject(
-    subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int
-) -> dict[str, np.ndarray]:
-    """All photographs of one person; returns path -> landmarks [68, 2] in pixels."""
-    sitting = Sitting(subject, HeadModel.load(head_path), params, seed)
-    landmarks = {}
+def _photograph_subject(subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int) -> Outcome:
+    """All photographs of one person, written into the tree."""
+    sitting = Sitting(subject, sculptor_of(head_path), params, seed)
+    outcome, errs = of_person(f"{subject:03d}", sitting.person), np.random.default_rng([seed, 5, subject])
     for shot in sitting.shots():
         sight = sitting.photographer.see(shot.vertices, shot.projected, IMAGE_SIZE)
         for illumination, light in shot.lights.items():
@@ -141,10 +138,11 @@ def _photograph_subject(
             photograph = Photograph(subject, sitting.session, shot.recording, shot.camera, illumination)
             target = root / photograph.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            image = sight.photograph(light, sitting.backdrops[shot.camera])
-            cv2.imwrite(str(target), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-            landmarks[str(photograph.path)] = shot.landmarks
-    return landmarks
+            picture = sight.lit(light, sitting.backdrops[shot.camera])
+            image = sitting.photographer.develop(picture, sitting.cameras[shot.camera])
+            cv2.imwrite(str(target), image[..., ::-1], _FAST_PNG)
+            outcome.add(str(photograph.path), shot.landmarks, shot.yaw, errs, params.landmark_error)
+    return outcome
 
 
 def _is_missing(subject: int, recording: int, camera: str, illumination: int) -> bool:

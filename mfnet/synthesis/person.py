@@ -1,50 +1,116 @@
-"""A generated person: identity, skin and the fine relief that no parameter of the head model explains."""
+"""A generated person: identity, skin, what no parameter of the head model explains, and what the face does."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from mfnet.head import Flame, HeadModel
+from mfnet.head import Flame, HeadModel, anny_head
+from mfnet.head.canvas import canvas_of
+from mfnet.head.paint import Canvas, Look, draw_look, draw_traits
+from mfnet.head.strangers import smooth_displacement
 from mfnet.render.shading import vertex_normals
 
-_EXPRESSION_STRENGTH = {
-    "neutral": 0.25, "smile": 0.8, "surprise": 1.0, "squint": 0.9, "disgust": 1.0, "scream": 1.1, "any": 0.8,
-}  # fmt: skip
-_JAW_OPENING = {"surprise": 0.22, "scream": 0.38, "smile": 0.05, "any": 0.10}
+_SKIN_TEXELS = 384
 _RELIEF_WAVES = 160
+# Metres over which the deviation that no direction explains changes: wavelengths of two to six centimetres.
+_DEVIATION_LENGTH = 0.0055
+# It fades towards eyeballs, over so many metres from their middle.
+_EYE_NEAR, _EYE_FAR = 0.016, 0.032
+# What people do in each of Multi-PIE's recordings: facial actions of both sides and their mean weights.
+_PLAYED: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "smile": {"mouthSmile": 0.6, "cheekSquint": 0.35, "mouthUpperUp": 0.2, "mouthDimple": 0.2, "eyeSquint": 0.2},
+    "surprise": {"browInnerUp": 0.7, "browOuterUp": 0.7, "eyeWide": 0.6, "mouthFunnel": 0.1},
+    "squint": {"eyeSquint": 0.7, "cheekSquint": 0.5, "browDown": 0.45, "noseSneer": 0.2, "eyeBlink": 0.25},
+    "disgust": {"noseSneer": 0.7, "mouthUpperUp": 0.45, "browDown": 0.5, "mouthFrown": 0.35, "eyeSquint": 0.4},
+    "scream": {"mouthStretch": 0.4, "mouthLowerDown": 0.4, "mouthUpperUp": 0.25, "browInnerUp": 0.35, "eyeSquint": 0.5,
+               "noseSneer": 0.3},
+}  # fmt: skip
+_JAW_OPENING = {"surprise": 0.20, "scream": 0.32, "smile": 0.05}
+_ANY = "any"
+# Of every action, a person's own at an instant: its standard deviation, and how much of it both sides share.
+_OWN, _BOTH_SIDES = 0.07, 0.85
+# Of a head that names no actions: standard deviations of the expression's centre and of a person's own.
+_CENTRE, _AROUND = 0.6, 0.5
 
 
 class Person(NamedTuple):
     """What stays the same over a person's photographs.
 
-    shape [n_shape], albedo [K]: standard deviations; wave_vectors [N, 3], phases [N], amplitudes [N]: the relief,
-    a sum of waves over the template's surface, metres.
+    traits: sex, age and ancestry; shape [n_shape], standard deviations; look: colours; deviation [V, 3]: metres by
+    which the skin lies off every shape of the head model; wave_vectors [N, 3], phases [N], amplitudes [N]: the fine
+    relief, a sum of waves over the template's surface, metres.
     """
 
+    traits: dict[str, float]
     shape: np.ndarray
-    albedo: np.ndarray
+    look: Look
+    deviation: np.ndarray
     wave_vectors: np.ndarray
     phases: np.ndarray
     amplitudes: np.ndarray
 
 
-def draw_person(rng: np.random.Generator, head: HeadModel, relief_mm: float) -> Person:
-    """A person at random; every direction of the head model is used, more than MFNet's parameters cover."""
-    n_shape, n_albedo = head.shape_directions.shape[2], len(head.albedo_basis)
+def draw_person(rng: np.random.Generator, head: HeadModel, relief_mm: float, deviation_mm: float) -> Person:
+    """A person at random; every direction of the head model is used, more than MFNet's parameters cover.
+
+    Args:
+        rng: draws it.
+        head: the head model.
+        relief_mm: root mean square of pores and folds, waves of 4 to 26 mm.
+        deviation_mm: of the smooth form beside every shape of the model.
+    """
+    traits = draw_traits(rng)
+    shape = _shape_of(rng, head, traits)
     wavelength = np.where(np.arange(_RELIEF_WAVES) % 2, rng.uniform(4, 9, _RELIEF_WAVES), rng.uniform(12, 26, 160))
     direction = rng.normal(size=(_RELIEF_WAVES, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     amplitude = wavelength / np.sqrt((wavelength**2).sum() / 2)
     return Person(
-        shape=np.clip(rng.normal(size=n_shape), -2.5, 2.5),
-        albedo=np.clip(rng.normal(size=n_albedo), -2, 2),
+        traits=traits,
+        shape=shape,
+        look=draw_look(rng, traits),
+        deviation=_unexplained(rng, head) * deviation_mm * 1e-3,
         wave_vectors=direction * (2 * np.pi / (wavelength[:, None] * 1e-3)),
         phases=rng.uniform(0, 2 * np.pi, _RELIEF_WAVES),
         amplitudes=amplitude * relief_mm * 1e-3,
     )
+
+
+def _shape_of(rng: np.random.Generator, head: HeadModel, traits: dict[str, float]) -> np.ndarray:
+    """A shape at random among those that the head model gives people of these traits, if it knows any."""
+    shape = np.asarray(rng.normal(size=head.shape_directions.shape[2]))
+    known = [name for name in traits if name in head.traits]
+    if known:
+        constant = np.array([head.traits[name][0] for name in known])
+        weights = np.stack([head.traits[name][1:] for name in known]).astype(np.float64)
+        missing = np.array([traits[name] for name in known]) - constant - weights @ shape
+        # The most likely change of the shape that explains them; what the shape hardly shows is asked for but softly.
+        covariance = weights @ weights.T
+        softness = 0.3 * np.diag(np.diag(covariance))
+        shape = shape + weights.T @ np.linalg.solve(covariance + softness, missing)
+    return np.clip(shape, -3, 3)
+
+
+def _unexplained(rng: np.random.Generator, head: HeadModel) -> np.ndarray:
+    """A smooth displacement [V, 3] that no shape direction has a part in, of root mean square one over the face."""
+    template = head.template.astype(np.float64)
+    field = smooth_displacement(template, rng, _DEVIATION_LENGTH)
+    eyes = head.skinning_weights[:, 3:] > 0.5
+    near = np.min([np.linalg.norm(template - template[eyes[:, side]].mean(0), axis=1) for side in (0, 1)], 0)
+    share = np.clip((near - _EYE_NEAR) / (_EYE_FAR - _EYE_NEAR), 0, 1)
+    field = field * (share * share * (3 - 2 * share) * ~(head.regions["eyes"] | head.regions["mouth"]))[:, None]
+    directions = head.shape_directions.reshape(-1, head.shape_directions.shape[2])
+    square = (directions.astype(np.float64) ** 2).sum(0)
+    used = square > 1e-12 * square[0]
+    explained = (directions[:, used].T @ field.ravel()) / square[used]
+    field = field - (directions[:, used] @ explained).reshape(field.shape)
+    return field / np.sqrt((field[head.regions["face"]] ** 2).sum(1).mean())
 
 
 class Performance(NamedTuple):
@@ -55,19 +121,44 @@ class Performance(NamedTuple):
 
 
 def draw_performance(rng: np.random.Generator, head: HeadModel, expression: str) -> Performance:
-    """An expression of the named kind (Multi-PIE's recordings, or "any"), jaw and gaze; the head looks ahead.
-
-    Each kind has a centre of its own that all people share, so that a smile is a smile.
-    """
-    n_expression = head.expression_directions.shape[2]
-    kind = np.random.default_rng(sum(map(ord, expression)))
-    centre = kind.normal(size=n_expression) * (expression not in ("neutral", "any"))
-    own = rng.normal(size=n_expression)
+    """An expression of the named kind (Multi-PIE's recordings, or "any"), jaw and gaze; the head looks ahead."""
+    strength = rng.uniform(0.3, 1.0) if expression == _ANY else rng.uniform(0.7, 1.2)
+    if expression == _ANY:
+        expression = str(rng.choice(list(_PLAYED), p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.1]))
     pose = np.zeros(15)
-    pose[6] = np.abs(rng.normal()) * 0.02 + _JAW_OPENING.get(expression, 0.0) * rng.uniform(0.5, 1.3)
+    pose[6] = np.abs(rng.normal()) * 0.015 + strength * _JAW_OPENING.get(expression, 0.0) * rng.uniform(0.5, 1.2)
     pose[[9, 12]], pose[[10, 13]] = rng.normal() * 0.06, rng.normal() * 0.10
-    strength = _EXPRESSION_STRENGTH[expression]
-    return Performance(np.clip(strength * (0.75 * centre + 0.65 * own), -2.5, 2.5), pose)
+    played = _by_actions if head.actions else _by_directions
+    return Performance(played(rng, head, expression, strength), pose)
+
+
+def _by_actions(rng: np.random.Generator, head: HeadModel, expression: str, strength: float) -> np.ndarray:
+    """The named expression as facial actions, played more or less, both sides nearly alike, and a little of all."""
+    weights: dict[str, float] = {}
+    for name in head.actions:
+        part = name.removesuffix("Left").removesuffix("Right")
+        if part not in weights:
+            centre = strength * _PLAYED[expression].get(part, 0.0)
+            weights[part] = centre * rng.uniform(0.6, 1.3) + _OWN * np.abs(rng.normal())
+    total = np.zeros(head.expression_directions.shape[2])
+    for name, coefficients in head.actions.items():
+        part = name.removesuffix("Left").removesuffix("Right")
+        apart = 1 + (1 - _BOTH_SIDES) * rng.normal() if name != part else 1.0
+        total += np.clip(weights[part] * apart, 0, 1) * coefficients
+    return total
+
+
+def _by_directions(rng: np.random.Generator, head: HeadModel, expression: str, strength: float) -> np.ndarray:
+    """For a head that names no actions: a centre of the kind's own that all people share, and a person's own."""
+    n_expression = head.expression_directions.shape[2]
+    centre = np.random.default_rng(sum(map(ord, expression))).normal(size=n_expression) * (expression != "neutral")
+    return np.clip(strength * (_CENTRE * centre + _AROUND * rng.normal(size=n_expression)), -2.5, 2.5)
+
+
+@lru_cache(maxsize=2)
+def sculptor_of(head_path: Path, subdivisions: int = 0) -> Sculptor:
+    """The sculptor of a head's file, made once a process."""
+    return Sculptor(HeadModel.load(head_path), subdivisions)
 
 
 class Sculptor:
@@ -87,8 +178,14 @@ class Sculptor:
             n_vertices, n_uv = n_vertices + len(edges), n_uv + len(uv_edges)
         self.uv_coordinates = self._refine(head.uv_coordinates, self._uv_splits)
         self._template = self._refine(head.template, self._splits)
+        self.canvas = self._canvas_of(head)
         rough = ~(head.regions["eyes"] | head.regions["mouth"])
         self._rough = self._refine(rough.astype(np.float32)[:, None], self._splits)
+
+    @staticmethod
+    def _canvas_of(head: HeadModel) -> Canvas:
+        brush_head = anny_head()
+        return canvas_of(head, _SKIN_TEXELS, None if head.fingerprint == brush_head.fingerprint else brush_head)
 
     @staticmethod
     def _refine(values: np.ndarray, splits: list[np.ndarray]) -> np.ndarray:
@@ -108,7 +205,8 @@ class Sculptor:
         values = (person.shape, performance.expression, performance.pose)
         with torch.no_grad():
             smooth = self.flame(*(torch.tensor(value, dtype=torch.float32)[None] for value in values)).vertices
-        vertices = self._refine(smooth[0].numpy().astype(np.float64), self._splits)
+        # The deviation is of the skin at rest; that it is not turned with an open jaw is a fraction of itself.
+        vertices = self._refine(smooth[0].numpy().astype(np.float64) + person.deviation, self._splits)
         normals = vertex_normals(torch.tensor(vertices)[None], torch.tensor(self.faces))[0].numpy()
         waves = np.cos(self._template @ person.wave_vectors.T + person.phases) @ person.amplitudes
         vertices = vertices + (waves[:, None] * self._rough) * normals

@@ -38,7 +38,7 @@ def tree(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     made = SynthesizeParams(
         multipie_subjects=3, recordings=1, illuminations=[0, 7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
-    synthesize_multipie(root / "tree", head, root / "head.npz", made, 0, 1)
+    synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
     params = DataParams(multipie=root / "tree", facescape=root, image_size=128, triplets=20, validation_fraction=0.34)
     return Tree(root / "tree", params)
 

@@ -15,5 +15,5 @@ def root(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = SynthesizeParams(
         multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
-    synthesize_facescape(folder / "benchmark", head, folder / "head.npz", made, 0, 1)
+    synthesize_facescape(folder / "benchmark", folder / "head.npz", made, 0, 1)
     return folder / "benchmark"

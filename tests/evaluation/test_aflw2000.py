@@ -31,7 +31,7 @@ def folder(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
         multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, aflw2000_per_bin=2,
         relief_mm=0.5,
     )  # fmt: skip
-    assert synthesize_aflw2000(root / "AFLW2000", head, root / "head.npz", made, 0, 1) == 6
+    assert synthesize_aflw2000(root / "AFLW2000", root / "head.npz", made, 0, 1) == 6
     return root / "AFLW2000"
 
 

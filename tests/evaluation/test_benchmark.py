@@ -14,7 +14,7 @@ import torch
 
 from mfnet.config import FitParams, HeadParams, load_params
 from mfnet.data.facescape import BINS, PUPIL_DISTANCE_MM, Benchmark, read_obj, write_obj
-from mfnet.data.landmarks import Sidecar
+from mfnet.data.landmarks import EXACT_SIDECAR, Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
 from mfnet.evaluation.benchmark import (
@@ -370,7 +370,8 @@ def test_a_prediction_before_a_pinhole_stays_where_it_is_or_is_scaled_about_the_
 def test_known_focal_lengths_take_a_landmark_fit_nearer(root: Path, head: HeadModel) -> None:
     """At the shortest focal length, from three views: the fit before pinholes comes as near as the head model can."""
     params = load_params("params.yaml").model_copy(update={"head": HeadParams(path=root.parent / "head.npz")})
-    photographs = Photographs(root, Sidecar(root))
+    # Exact landmarks, so that nothing but the camera makes the difference.
+    photographs = Photographs(root, Sidecar(root, EXACT_SIDECAR))
     jobs = [job for job in plan(Benchmark(root), [0, 1]) if job.setting == "three_view" and job.item.focal == 2]  # type: ignore[union-attr]
     flat = [job._replace(intrinsics=()) for job in jobs]
     method = ParametricMethod(Reconstructor.fitting(head, params), photographs, params.evaluate)

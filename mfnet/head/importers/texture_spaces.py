@@ -118,11 +118,18 @@ def azimuthal_coordinates(template: np.ndarray) -> np.ndarray:
     return (0.5 + 0.5 * angle[:, None] * np.stack([np.cos(around), np.sin(around)], 1)).astype(np.float32)
 
 
-def grey_texture(template: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """One grey for all skin, with the coordinates of `azimuthal_coordinates`."""
+def grey_albedo() -> dict[str, np.ndarray]:
+    """One grey for all skin, and no directions."""
     return {
         "albedo_mean": np.full((_GREY_SIZE, _GREY_SIZE, 3), 0.6, np.float32),
         "albedo_basis": np.zeros((0, _GREY_SIZE, _GREY_SIZE, 3), np.float16),
+    }
+
+
+def grey_texture(template: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
+    """One grey for all skin, with the coordinates of `azimuthal_coordinates`."""
+    return {
+        **grey_albedo(),
         "uv_coordinates": azimuthal_coordinates(template),
         "uv_faces": faces,
     }

@@ -1,4 +1,4 @@
-"""FLAME's files are imitated from the procedural head, with the traps of the originals."""
+"""FLAME's files are imitated from the packaged head, with the traps of the originals."""
 
 import os
 import pickle

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from mfnet.errors import UserError
 from mfnet.head import Flame, HeadModel
-from mfnet.head.ict_import import _LANDMARKS, load_ict
-from mfnet.head.ict_rig import affine_weights, fit_sphere
+from mfnet.head.importers.ict import _LANDMARKS, load_ict
+from mfnet.head.importers.rig import affine_weights, fit_sphere
 
 HINGE, ANGLE = np.array([0.0, -1.0, 2.0]), 0.3
 # x, y of the 68 landmarks on the made-up head's front, centimetres: a wide V of 17, then rows of thirteen.

@@ -12,7 +12,7 @@ import scipy.sparse
 import torch
 
 from mfnet.errors import UserError
-from mfnet.head.safe_pickle import _Unpickler, plain, read_object_npy, read_pickle
+from mfnet.head.importers.safe_pickle import _Unpickler, plain, read_object_npy, read_pickle
 
 HERE = Path("some.pkl")
 

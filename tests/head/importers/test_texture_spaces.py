@@ -5,7 +5,7 @@ import pytest
 
 from mfnet.errors import UserError
 from mfnet.head import HeadModel
-from mfnet.head.texture_spaces import load_texture
+from mfnet.head.importers.texture_spaces import load_texture
 
 SIDE, K = 8, 3
 
