@@ -25,6 +25,10 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
     reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks and flow")
     reconstruct.add_argument("--focal", type=float, help="pixels, with --fit or --refine: see in perspective")
+    reconstruct.add_argument(
+        "--expressions", choices=("shared", "each"), default="shared",
+        help="each: photographs that are not of one instant; one shape, an expression and a jaw per photograph",
+    )  # fmt: skip
     reconstruct.add_argument("--out", type=Path, default=Path("out"), help="folder to write")
     reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
     reconstruct.set_defaults(run=_reconstruct)
@@ -95,8 +99,9 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
         reconstructor = Reconstructor.load(chosen.model)
     if chosen.refine:
         reconstructor = reconstructor.refined(load_params().fit)
-    reconstructor(chosen.photographs, landmarks, chosen.focal).save(chosen.out)
-    print(f"wrote {chosen.out}/mesh.obj, mesh.glb, texture.png, confidence.png, overlay.png, parameters.json")
+    reconstructor(chosen.photographs, landmarks, chosen.focal, chosen.expressions).save(chosen.out)
+    first = ", mesh_first.glb" if chosen.expressions == "each" else ""
+    print(f"wrote {chosen.out}/mesh.obj, mesh.glb{first}, texture.png, confidence.png, overlay.png, parameters.json")
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:

@@ -110,14 +110,20 @@ class LandmarkFit:
         self._flame = Flame(head, params.n_shape, params.n_expression, landmarks_only=True).double()
         self._rigid, self._params, self._fit, self._workers = MeanHeadFit(head), params, fit, workers
 
-    def __call__(self, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
+    def __call__(self, landmarks: Tensor, lens: Lens | None = None, each: bool = False) -> Parameters:
         """Fit B people, each in N views.
 
         Args:
             landmarks: [B, N, 68, 2] in the crops' [-1, 1].
             lens: of the unrolled views, where the focal lengths are known.
+            each: with an expression and a jaw of its own for each view, of photographs that are not of one instant.
         """
         start = mean_parameters(landmarks.shape[0], landmarks.shape[1], self._params)
+        if each:
+            own = {
+                name: getattr(start, name)[:, None].repeat(1, landmarks.shape[1], 1) for name in ("expression", "jaw")
+            }
+            start = start._replace(**own)
         poses = [self._rigid.pose(view.numpy().astype(np.float64)) for view in landmarks.cpu().flatten(0, 1)]
         rotation = torch.tensor(np.stack([pose.axis_angle for pose in poses]), dtype=torch.float32)
         size = torch.tensor([[np.log(pose.scale / TYPICAL_SCALE)] for pose in poses], dtype=torch.float32)

@@ -25,7 +25,8 @@ _SPREAD = {"rotation": 1.0, "camera": 0.1, "jaw": 0.2, "light": 0.3}
 class Parameters(NamedTuple):
     """What MFNet predicts for a batch of B people in N views.
 
-    shape [B, n_shape], expression [B, n_expression] and jaw [B, 3] (axis-angle) are shared by the views; rotation
+    shape [B, n_shape], expression [B, n_expression] and jaw [B, 3] (axis-angle) are shared by the views, but for
+    photographs that are not of one instant: then expression [B, N, n_expression] and jaw [B, N, 3]; rotation
     [B, N, 3] (axis-angle of the head), camera [B, N, 3] (log of the scale over 10, and where the landmarks' mean
     projects, in [-1, 1]), albedo [B, N, K] and light [B, N, 9, 3] are each view's own.
     """
@@ -181,8 +182,11 @@ def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None, le
     person = views // n_views
     rotation, camera = parameters.rotation.flatten(0, 1)[views], parameters.camera.flatten(0, 1)[views]
     still = torch.zeros_like(rotation)
-    pose = torch.cat([rotation, still, parameters.jaw[person], still, still], 1)
-    out = flame(parameters.shape[person], parameters.expression[person], pose)
+    expression, jaw = (
+        part[person] if part.dim() == 2 else part.flatten(0, 1)[views]
+        for part in (parameters.expression, parameters.jaw)
+    )
+    out = flame(parameters.shape[person], expression, torch.cat([rotation, still, jaw, still, still], 1))
     scale = TYPICAL_SCALE * camera[:, :1].exp()
     # The crop is centred on the landmarks, so the network says where their mean is and not where the neck is.
     mean = out.landmarks.mean(1)

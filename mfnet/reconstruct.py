@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -39,8 +39,9 @@ class Prediction(NamedTuple):
     lens: Lens | None
 
 
-# Pixels [B, N, 3, S, S] in [0, 1], landmarks [B, N, 68, 2] in [-1, 1] and, where known, the pinholes of B x N views.
-Predictor = Callable[[Tensor, Tensor, Lens | None], Prediction]
+# Pixels [B, N, 3, S, S] in [0, 1], landmarks [B, N, 68, 2] in [-1, 1], where known the pinholes of B x N views, and
+# whether each view has an expression and a jaw of its own.
+Predictor = Callable[[Tensor, Tensor, Lens | None, bool], Prediction]
 
 
 class Square(NamedTuple):
@@ -74,7 +75,9 @@ class Reconstruction:
 
     confidence [T, T] uint8: how well the best photograph showed each texel, 0 where none did and the texture is its
     mirrored half's or has diffused in from what was seen; parameters: name -> array of shape, expression, jaw;
-    cameras: one per photograph; overlays: the photographs' crops with the shape drawn over them, RGB uint8.
+    cameras: one per photograph; overlays: the photographs' crops with the shape drawn over them, RGB uint8; landmarks:
+    [68, 2] in each photograph's pixels, where the answer has them; first_vertices [V, 3]: where each photograph has an
+    expression of its own, the first one's head, and vertices are without any; else None.
     """
 
     vertices: np.ndarray
@@ -86,9 +89,14 @@ class Reconstruction:
     overlays: list[np.ndarray]
     uv_coordinates: np.ndarray
     uv_faces: np.ndarray
+    landmarks: list[np.ndarray]
+    first_vertices: np.ndarray | None = None
 
     def save(self, folder: str | Path) -> None:
-        """Write mesh.obj, its .mtl and texture.png, confidence.png, mesh.glb, overlay.png and parameters.json."""
+        """Write mesh.obj, its .mtl and texture.png, confidence.png, mesh.glb, overlay.png and parameters.json.
+
+        Where each photograph has an expression of its own mesh.* is without any, and mesh_first.glb the first one's.
+        """
         import trimesh  # noqa: PLC0415  only needed for writing
         from PIL import Image  # noqa: PLC0415
 
@@ -108,6 +116,9 @@ class Reconstruction:
         Image.fromarray(self.texture).save(folder / "texture.png")
         Image.fromarray(self.confidence).save(folder / "confidence.png")
         mesh.export(folder / "mesh.glb")
+        if self.first_vertices is not None:
+            first = trimesh.Trimesh(self.first_vertices[corner], self.uv_faces, visual=visual, process=False)
+            first.export(folder / "mesh_first.glb")
         Image.fromarray(np.concatenate(self.overlays, 1)).save(folder / "overlay.png")
         content_json: dict[str, Any] = {name: value.tolist() for name, value in self.parameters.items()}
         content_json["cameras"] = [
@@ -145,20 +156,34 @@ class Reconstructor:
             if not (folder / name).is_file():
                 raise UserError(f"model: {folder / name} is missing; expected a folder that the train stage wrote")
         config = json.loads((folder / "config.json").read_text())
+        fingerprint = config.pop("head_fingerprint", None)
         # What is done with a model is its user's to say; an older version may have said it in other words.
         config = {name: value for name, value in config.items() if name not in ("variant", "engine", "fit", "evaluate")}
         params = parse_params(config, folder / "config.json")
         place = _device(device)
         network = load_network(folder, params, place)
         head = HeadModel.load(folder / "head.npz")
-        return Reconstructor(lambda pixels, landmarks, lens: Prediction(network(pixels), None), head, params, place)
+        if fingerprint not in (None, head.fingerprint):
+            raise UserError(f"model: {folder / 'head.npz'} is head {head.fingerprint}; the network is of {fingerprint}")
+
+        def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None, each: bool) -> Prediction:
+            parameters = network(pixels)
+            if each:
+                # Of its own expression a photograph says all; of the shape they say more together.
+                alone = network(pixels.flatten(0, 1)[:, None])
+                views = pixels.shape[:2]
+                own = {name: getattr(alone, name).unflatten(0, views) for name in ("expression", "jaw")}
+                parameters = parameters._replace(**own)
+            return Prediction(parameters, None)
+
+        return Reconstructor(predictor, head, params, place)
 
     @staticmethod
     def fitting(head: HeadModel, params: Params, device: str | None = None) -> Reconstructor:
         """Without a network: shape, expression, jaw and poses optimised against the photographs' landmarks."""
         fit = LandmarkFit(head, params.head, params.fit, params.engine.workers)
         return Reconstructor(
-            lambda pixels, landmarks, lens: Prediction(fit(landmarks, lens), lens),
+            lambda pixels, landmarks, lens, each: Prediction(fit(landmarks, lens, each), lens),
             head, params, _device(device), in_perspective=True,
         )  # fmt: skip
 
@@ -172,21 +197,24 @@ class Reconstructor:
         estimator = load_flow_estimator(fit.estimator, self.params.flow.updates).to(self.device)
         refine = Refinement(self.head, self.params.head, fit, self.params.data.image_size, estimator, workers)
 
-        def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None) -> Prediction:
-            start = self._predictor(pixels, landmarks, lens).parameters
+        def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None, each: bool) -> Prediction:
+            start = self._predictor(pixels, landmarks, lens, each).parameters
             return Prediction(refine(start, pixels, landmarks, lens), lens)
 
         return Reconstructor(predictor, self.head, self.params, self.device, in_perspective=True)
 
     @torch.no_grad()
-    def predict(self, people: Sequence[Sequence[Square]]) -> Prediction:
-        """Parameters of several people, each in equally many views; before pinholes if all of theirs are known."""
+    def predict(self, people: Sequence[Sequence[Square]], each: bool = False) -> Prediction:
+        """Parameters of several people, each in equally many views; before pinholes if all of theirs are known.
+
+        Where `each`, every view has an expression and a jaw of its own.
+        """
         pixels = torch.stack([torch.stack([square.pixels for square in person]) for person in people])
         landmarks = torch.stack([torch.stack([square.landmarks for square in person]) for person in people])
         lenses = [square.lens for person in people for square in person if square.lens is not None]
         together = Lens(*(torch.cat(part).to(self.device) for part in zip(*lenses, strict=True))) if lenses else None
         lens = together if len(lenses) == landmarks.shape[:2].numel() else None
-        return self._predictor(pixels.to(self.device), landmarks.to(self.device), lens)
+        return self._predictor(pixels.to(self.device), landmarks.to(self.device), lens, each)
 
     def square(self, image: np.ndarray, landmarks: np.ndarray, intrinsics: np.ndarray | None = None) -> Square:
         """Crop an RGB uint8 image, of a pinhole [3, 3] where that is known, around its landmarks [68, 2]."""
@@ -200,6 +228,7 @@ class Reconstructor:
         photographs: Sequence[Photograph],
         landmarks: Sequence[np.ndarray] | None = None,
         focal: float | None = None,
+        expressions: Literal["shared", "each"] = "shared",
     ) -> Reconstruction:
         """Reconstruct one person.
 
@@ -207,6 +236,7 @@ class Reconstructor:
             photographs: RGB uint8 arrays [H, W, 3] or paths; one to any number of views.
             landmarks: [68, 2] pixels per photograph; found by face-alignment where not given.
             focal: length in pixels, of every photograph, looking through its middle; used by fits and refinement.
+            expressions: "each" for photographs that are not of one instant: an expression and a jaw for every one.
 
         Raises:
             UserError: no photograph, an unreadable one, or one without a face.
@@ -223,7 +253,12 @@ class Reconstructor:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
             squares.append(self.square(image, np.asarray(points), _pinhole(image, focal)))
             close_ups.append(_pixels(cut(image, squares[-1].crop, _CLOSE_UP_SIZE)))
-        return self._reconstruct(squares, torch.stack(close_ups).to(self.device))
+        return self._reconstruct(squares, torch.stack(close_ups).to(self.device), expressions == "each")
+
+    def _head(self, shape: Tensor, expression: Tensor, jaw: Tensor) -> np.ndarray:
+        """Vertices [V, 3] of a head that is not turned."""
+        still = torch.zeros_like(jaw)
+        return self.flame(shape, expression, torch.cat([still, still, jaw, still, still], 1)).vertices[0].cpu().numpy()
 
     @cached_property
     def _renderer(self) -> Renderer:
@@ -235,8 +270,8 @@ class Reconstructor:
         return self._detector("", image)
 
     @torch.no_grad()
-    def _reconstruct(self, squares: list[Square], close_ups: Tensor) -> Reconstruction:
-        parameters, lens = self.predict([squares])
+    def _reconstruct(self, squares: list[Square], close_ups: Tensor, each: bool) -> Reconstruction:
+        parameters, lens = self.predict([squares], each)
         decoded = decode(self.flame, parameters, lens=lens)
         toward = None if lens is None else lens.toward(decoded.projected, decoded.camera[:, :1])
         view = self._renderer.view(decoded.vertices, decoded.projected, toward)
@@ -245,11 +280,15 @@ class Reconstructor:
         shapes = self._renderer.depth_shading(view)
         overlay = torch.where(shapes > 0, 0.35 * close_ups + 0.65 * shapes, close_ups)
 
-        still = torch.zeros_like(parameters.jaw)
-        pose = torch.cat([still, still, parameters.jaw, still, still], 1)
-        neutral = self.flame(parameters.shape, parameters.expression, pose).vertices[0]
+        first = self._head(parameters.shape, *(_first(part) for part in (parameters.expression, parameters.jaw)))
+        bare = (torch.zeros_like(_first(part)) for part in (parameters.expression, parameters.jaw))
         return Reconstruction(
-            vertices=neutral.cpu().numpy(),
+            vertices=self._head(parameters.shape, *bare) if each else first,
+            first_vertices=first if each else None,
+            landmarks=[
+                square.crop.to_photograph(points.double()).cpu().numpy()
+                for square, points in zip(squares, decoded.landmarks[..., :2], strict=True)
+            ],
             faces=self.head.faces,
             texture=_picture(texture[0]),
             confidence=(confidence[0, 0] * 255).byte().cpu().numpy(),
@@ -262,6 +301,11 @@ class Reconstructor:
             uv_coordinates=self.head.uv_coordinates,
             uv_faces=self.head.uv_faces,
         )
+
+
+def _first(part: Tensor) -> Tensor:
+    """What the first view has of a part that views share, [1, K], or have each for itself, [1, N, K]."""
+    return part if part.dim() == 2 else part[:, 0]
 
 
 def _device(name: str | None) -> torch.device:

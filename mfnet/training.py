@@ -264,7 +264,8 @@ def _resume(folder: Path, key: str, network: Any, optimizer: Any) -> tuple[int, 
 def _write_model(partial: Path, target: Path, config: dict[str, Any], network: Any, head: HeadModel) -> None:
     weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     save_file(weights, partial / "model.safetensors")
-    (partial / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    named = config | {"head_fingerprint": head.fingerprint}
+    (partial / "config.json").write_text(json.dumps(named, indent=1) + "\n")
     head.save(partial / "head.npz")
     (partial / _CHECKPOINT).unlink()
     shutil.rmtree(target, ignore_errors=True)
