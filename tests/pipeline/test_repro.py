@@ -20,9 +20,9 @@ def test_reports_are_made(clone: Clone) -> None:
     assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
     settings = {"three_view", "single_view"}
     assert set(metrics["refined"]["lab"]) == settings | {f"{setting}_own_size" for setting in settings}
-    # Four steps of training are worth nothing, and what is refined by exact landmarks before known lenses much.
+    # Four steps of training are worth nothing, and what is refined by a detector's landmarks before known lenses much.
     refined = metrics["refined"]["lab"]["three_view_own_size"]["cd_mm"]
-    assert refined < 0.6 * metrics["full"]["lab"]["three_view"]["cd_mm"]
+    assert refined < 0.9 * metrics["full"]["lab"]["three_view"]["cd_mm"]
     assert metrics["baselines"]["mean_head"]["lab"]["single_view"]["cd_mm"] > 0
     assert set(metrics["baselines"]["landmark_fit"]["lab"]) == set(metrics["refined"]["lab"])
     assert set(pd.read_csv(clone.folder / "reports/tables/differences.csv")["method"]) == {
