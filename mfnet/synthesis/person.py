@@ -11,6 +11,7 @@ import torch
 
 from mfnet.head import Flame, HeadModel, anny_head
 from mfnet.head.canvas import canvas_of
+from mfnet.head.model import action_of_both_sides
 from mfnet.head.paint import Canvas, Look, draw_look, draw_traits
 from mfnet.head.strangers import smooth_displacement
 from mfnet.render.shading import vertex_normals
@@ -67,7 +68,9 @@ def draw_person(rng: np.random.Generator, head: HeadModel, relief_mm: float, dev
     """
     traits = draw_traits(rng)
     shape = _shape_of(rng, head, traits)
-    wavelength = np.where(np.arange(_RELIEF_WAVES) % 2, rng.uniform(4, 9, _RELIEF_WAVES), rng.uniform(12, 26, 160))
+    wavelength = np.where(
+        np.arange(_RELIEF_WAVES) % 2, rng.uniform(4, 9, _RELIEF_WAVES), rng.uniform(12, 26, _RELIEF_WAVES)
+    )
     direction = rng.normal(size=(_RELIEF_WAVES, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     amplitude = wavelength / np.sqrt((wavelength**2).sum() / 2)
@@ -136,13 +139,13 @@ def _by_actions(rng: np.random.Generator, head: HeadModel, expression: str, stre
     """The named expression as facial actions, played more or less, both sides nearly alike, and a little of all."""
     weights: dict[str, float] = {}
     for name in head.actions:
-        part = name.removesuffix("Left").removesuffix("Right")
+        part = action_of_both_sides(name)
         if part not in weights:
             centre = strength * _PLAYED[expression].get(part, 0.0)
             weights[part] = centre * rng.uniform(0.6, 1.3) + _OWN * np.abs(rng.normal())
     total = np.zeros(head.expression_directions.shape[2])
     for name, coefficients in head.actions.items():
-        part = name.removesuffix("Left").removesuffix("Right")
+        part = action_of_both_sides(name)
         apart = 1 + (1 - _BOTH_SIDES) * rng.normal() if name != part else 1.0
         total += np.clip(weights[part] * apart, 0, 1) * coefficients
     return total

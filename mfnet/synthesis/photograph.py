@@ -129,8 +129,9 @@ class Photographer:
         self._corner_uv = torch.stack([uv[:, 0] * 2 - 1, 1 - uv[:, 1] * 2], -1)[torch.tensor(sculptor.uv_faces)]
         skin = paint(sculptor.canvas, person.look)
         self._skin = torch.from_numpy(skin).permute(2, 0, 1)[None].contiguous()
-        self._rng = rng
-        self._grain = rng.standard_normal(_GRAIN_SIZE, np.float32)
+        # Its own, so that how many photographs are developed changes nothing else that is drawn.
+        self._rng = rng.spawn(1)[0]
+        self._grain = self._rng.standard_normal(_GRAIN_SIZE, np.float32)
 
     def see(self, vertices: np.ndarray, projected: np.ndarray, image_size: tuple[int, int]) -> Sight:
         """Rasterize a head: vertices [V, 3] in the frame of the light, projected [V, 3] in [-1, 1] and depth."""

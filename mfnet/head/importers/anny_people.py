@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from mfnet.head.model import action_of_both_sides
+
 _AT_ONCE = 250
 # Years of age on anny's own scale, from the calibration that comes with the package.
 _YEARS, _ANNY_AGE = (18.0, 64.0, 110.0), (0.77, 0.83, 1.0)
@@ -130,7 +132,7 @@ def action_covariance(names: list[str]) -> np.ndarray:
     strength = np.array([
         next((value for start, value in _STRENGTHS.items() if name.startswith(start)), _STRENGTH) for name in names
     ])  # fmt: skip
-    part = [re.sub(r"(Left|Right)$", "", name) for name in names]
+    part = [action_of_both_sides(name) for name in names]
     paired = np.array([[a == b for b in part] for a in part])
     correlation = np.where(np.eye(len(names), dtype=bool), 1.0, _BOTH_SIDES * paired)
     return correlation * strength[:, None] * strength
