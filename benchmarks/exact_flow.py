@@ -22,7 +22,10 @@ from mfnet.parallel import parallel_map
 from mfnet.render import Renderer
 from mfnet.render.camera import ndc_to_pixel
 from mfnet.synthesis.multipie_tree import IMAGE_SIZE, Shot, Sitting
-from mfnet.synthesis.person import Sculptor
+from mfnet.synthesis.person import sculptor_of
+
+# The head that the generated people are drawn from, whatever head the method has.
+_WORLD_HEAD = Path("data/raw/head.npz")
 
 
 def write_exact_flow(triplets: pd.DataFrame, params: Params, target: Path) -> None:
@@ -36,9 +39,7 @@ def write_exact_flow(triplets: pd.DataFrame, params: Params, target: Path) -> No
 def _exact_rows(group: pd.DataFrame, params: Params) -> tuple[str, list[dict]]:
     shard = str(group["front_shard"].iloc[0])
     renderer = Renderer(load_head(params.head), params.data.image_size, 8, n_albedo=0)
-    sitting = Sitting(
-        int(shard.split("_", maxsplit=1)[0]), Sculptor(load_head(params.head)), params.synthesize, params.seed
-    )
+    sitting = Sitting(int(shard.split("_", maxsplit=1)[0]), sculptor_of(_WORLD_HEAD), params.synthesize, params.seed)
     shots = {(shot.recording, shot.camera): shot for shot in sitting.shots()}
     # A triplet's views are of one sitting, so in one shard.
     taken = pd.read_parquet(f"data/faces/{shard}.parquet", columns=["recording", "camera"])

@@ -19,7 +19,7 @@ from mfnet.head import Flame, anny_head
 from mfnet.reconstruct import Reconstructor, contact_sheet
 from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
-from mfnet.synthesis.person import Sculptor, draw_performance, draw_person
+from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, skin_canvas
 from mfnet.synthesis.photograph import Photographer, ambient, lamp
 from mfnet.synthesis.pose import head_rotation
 
@@ -63,7 +63,7 @@ def astronaut() -> list[np.ndarray]:
 
 def people(count: int = 16) -> list[np.ndarray]:
     """People drawn from the packaged head, photographed before grey."""
-    sculptor, pictures = Sculptor(anny_head()), []
+    sculptor, pictures = Sculptor(anny_head(), skin_canvas(anny_head())), []
     light = np.asarray(ambient(np.random.default_rng(0), 0.6, 0.0) + lamp(0.5, 0.5, 0.7, 0.02))
     for index in range(count):
         rng = np.random.default_rng([1, index])
@@ -71,7 +71,9 @@ def people(count: int = 16) -> list[np.ndarray]:
         vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
         yaw = (0, 25, -25, 55)[index % 4]
         turned = (vertices - _MIDDLE) @ head_rotation(yaw, 0).T
-        sight = Photographer(sculptor, person, rng).see(turned, in_picture(vertices, yaw), (2 * SIDE, 2 * SIDE))
+        sight = Photographer(sculptor, person, rng).see(
+            sculptor.normals(turned), in_picture(vertices, yaw), (2 * SIDE, 2 * SIDE)
+        )
         pictures.append((255 * sight.lit(light, np.full((2 * SIDE, 2 * SIDE, 3), 0.8))).astype(np.uint8))
     return pictures
 

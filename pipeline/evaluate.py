@@ -33,7 +33,7 @@ def stage(variant: str) -> None:
     logged = {"evaluate": params.evaluate.model_dump(), "facescape": str(root)}
     judged = params.head.path if variant in BASELINES else _model(variant, params)
     with tracked("evaluate", logged, [judged, root], variant):
-        jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=variant not in ONE_VIEW)
+        jobs = plan(Benchmark(root), lab_views(variant, params), three_view=variant not in ONE_VIEW)
         photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
         method = method_named(variant, params, photographs)
         unfinished = Unfinished(Path(f"reports/per_image/{variant}.scores.partial"), _made_from(judged, params))
@@ -49,6 +49,13 @@ def stage(variant: str) -> None:
             path.write_text(json.dumps(metrics, indent=1) + "\n")
         log_metrics(metrics)
         unfinished.path.unlink()
+
+
+def lab_views(variant: str, params: Params) -> list[int]:
+    """Views of the lab that a name of `stage` is scored in: none for the ablation's further variants, which the paper
+    has in the wild set only."""
+    first = params.train.variants[0]
+    return params.evaluate.lab_views if variant.split("-", maxsplit=1)[0] in (first, REFINED, *BASELINES) else []
 
 
 def method_named(variant: str, params: Params, photographs: Photographs) -> Method:

@@ -1,9 +1,10 @@
 """Stage synthesize: a head model and photographs of generated people in the licensed data sets' formats."""
 
+import shutil
 from pathlib import Path
 
 from mfnet.config import load_params
-from mfnet.head import anny_head
+from mfnet.head.packaged import PACKAGED_HEAD
 from mfnet.synthesis.aflw2000_tree import synthesize_aflw2000
 from mfnet.synthesis.facescape_tree import synthesize_facescape
 from mfnet.synthesis.multipie_tree import synthesize_multipie
@@ -19,7 +20,7 @@ def stage() -> None:
     made, seed, workers = params.synthesize, params.seed, params.engine.workers
     with tracked("synthesize", {"seed": seed, "synthesize": made.model_dump()}, []):
         head_path = RAW / "head.npz"
-        anny_head().save(head_path)
+        shutil.copyfile(PACKAGED_HEAD, head_path)
         with whole_folder(RAW / "multipie") as folder:
             n_multipie = synthesize_multipie(folder, head_path, made, seed, workers)
         with whole_folder(RAW / "facescape") as folder:

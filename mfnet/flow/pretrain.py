@@ -1,8 +1,8 @@
-"""Train RAFT-small from nothing on motion whose answer is known: `python -m mfnet.flow.pretrain`.
+"""Train RAFT-small on motion whose answer is known: `python -m mfnet.flow.pretrain`.
 
-Random textures under smooth motion teach the features to match; they give way to generated faces (`mfnet.flow.motion`)
-over the training. The batch of a step is a function of seed and step, so that an interrupted training goes on as an
-unbroken one would.
+From nothing, random textures under smooth motion teach the features to match; they give way to generated faces
+(`mfnet.flow.motion`) over the training. From the packaged weights (`--start packaged`) the faces come first. The batch
+of a step is a function of seed and step, so that an interrupted training goes on as an unbroken one would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numba
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.optical_flow import raft_small
@@ -41,8 +41,10 @@ _FULL_PRECISION = 0.1
 class StepBatches(Dataset[Pairs]):
     """The batch of every step, made as it is asked for."""
 
-    def __init__(self, steps: int, batch: int, image_sizes: list[int], seed: int) -> None:
+    def __init__(self, steps: int, batch: int, image_sizes: list[int], seed: int, settled: float) -> None:
+        """Batches of so many pairs; their kinds come in their last shares from the share `settled` of the steps on."""
         self._steps, self._batch, self._image_sizes, self._seed = steps, batch, image_sizes, seed
+        self._settled = settled
 
     @cached_property
     def _pairs(self) -> list[MotionPairs]:
@@ -59,7 +61,7 @@ class StepBatches(Dataset[Pairs]):
         share = torch.tensor([pairs.image_size**-2.0 for pairs in self._pairs])
         pairs = self._pairs[int(torch.multinomial(share, 1, generator=generator))]
         couples = max(1, round(self._batch / 2 * (self._pairs[0].image_size / pairs.image_size) ** 2))
-        along = min(1.0, step / (_SETTLED * self._steps))
+        along = min(1.0, step / (self._settled * self._steps)) if self._settled else 1.0
         shares = torch.lerp(torch.tensor(_FIRST_SHARES), torch.tensor(_LAST_SHARES), along)
         drawn = torch.multinomial(shares, couples, replacement=True, generator=generator).bincount(minlength=len(KINDS))
         pairs.seed(self._seed * 10**7 + step)
@@ -101,18 +103,23 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
     """Train, resuming from `work/checkpoint.pt`, and write weights and training card beside the package's code.
 
     Args:
-        settings: steps, batch, image_sizes, updates, learning_rate, seed; only with the same is a checkpoint resumed.
+        settings: start (nothing or packaged), steps, batch, image_sizes, updates, learning_rate, seed; only with the
+            same is a checkpoint resumed.
         work: folder of the checkpoint.
         workers: processes that make the batches.
     """
     torch.manual_seed(settings["seed"])
     steps, updates = settings["steps"], settings["updates"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = raft_small().to(device)
+    model = raft_small()
+    if settings["start"] == "packaged":
+        model.load_state_dict(load_file(PACKAGED_WEIGHTS))
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=1e-5)
     start, curve, spent = _resume(work, settings, model, optimizer)
     began, recent = time.time() - spent, []
-    data = StepBatches(steps, settings["batch"], settings["image_sizes"], settings["seed"])
+    settled = 0.0 if settings["start"] == "packaged" else _SETTLED
+    data = StepBatches(steps, settings["batch"], settings["image_sizes"], settings["seed"], settled)
     # A forked process could not use numba's threads, which the rasterizer has.
     context = "spawn" if workers else None
     loader = DataLoader(
@@ -172,6 +179,7 @@ def package(model: torch.nn.Module, card: dict) -> None:
     """Write the weights in half precision and the training card with the errors of those very weights."""
     estimator = RaftFlow(model.half().float(), card["updates"])
     head = stranger(anny_head(), _HELD_OUT)
+    card["head"] = anny_head().fingerprint
     card["held_out_px"] = {f"{size} px": measure(estimator, head, size) for size in card["image_sizes"]}
     PACKAGED_WEIGHTS.parent.mkdir(exist_ok=True)
     save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, PACKAGED_WEIGHTS)
@@ -182,6 +190,7 @@ def package(model: torch.nn.Module, card: dict) -> None:
 def main() -> None:
     """Command line of the pretraining."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--start", choices=("nothing", "packaged"), default="nothing", help="weights to begin with")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 RESOLUTION, N_ALBEDO = 256, 40
@@ -156,7 +156,7 @@ def _skin(canvas: Canvas, look: Look, rng: np.random.Generator) -> np.ndarray:
     base = _interpolated(_TONES, look.tone * (len(_TONES) - 1))
     base = base * (1 + look.warmth * np.array((0.0, 0.004, -0.045)))
     ruddy = base * np.array((1.0, 0.80, 0.78)) + np.array((0.015, 0.0, 0.0))
-    colour = np.broadcast_to(base, canvas.positions.shape).copy()
+    colour: np.ndarray = np.broadcast_to(base.astype(np.float32), canvas.positions.shape).copy()
     x, y, z = _millimetres(canvas)
     flush = 0.75 * _blob(x, y, z, (43, -8, 38), (15, 13, 24)) + 0.6 * _blob(x, y, z, (0, -16, 68), (15, 11, 18))
     flush = flush + 0.5 * canvas.ear + 0.3 * _blob(x, y, z, (0, -90, 42), (18, 14, 24))
@@ -278,7 +278,7 @@ def _smooth_line(points: np.ndarray) -> PchipInterpolator:
 
 
 def _millimetres(canvas: Canvas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    x, y, z = np.ascontiguousarray(np.moveaxis(1000 * canvas.positions, -1, 0))
+    x, y, z = np.ascontiguousarray(np.moveaxis(np.float32(1000) * canvas.positions, -1, 0))
     return x, y, z
 
 
@@ -298,7 +298,8 @@ def _fold(canvas: Canvas, line: tuple, width: float) -> np.ndarray:
 def _along(x: np.ndarray, y: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where beside a line [N, 2] points lie: their place along it from 0 to 1 in x, and their distance in y."""
     line = line[np.argsort(line[:, 0])]
-    return (x - line[0, 0]) / (line[-1, 0] - line[0, 0]), y - _smooth_line(line)(x)
+    line = line.astype(np.float32)
+    return (x - line[0, 0]) / (line[-1, 0] - line[0, 0]), y - _smooth_line(line)(x).astype(np.float32)
 
 
 def _bent(points: np.ndarray) -> np.ndarray:
@@ -318,6 +319,8 @@ def _soft(value: np.ndarray, width: float) -> np.ndarray:
 
 
 def _mixed(base: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    # In single precision: a person's skin is half a million of these.
+    base, colour, weight = (np.asarray(part, np.float32) for part in (base, colour, weight))
     return base + weight[..., None] * (colour - base)
 
 
@@ -329,6 +332,7 @@ def _interpolated(table: np.ndarray, place: float) -> np.ndarray:
 
 def _noise(rng: np.random.Generator, size: int, smoothness: float | tuple[float, float]) -> np.ndarray:
     """A smooth random field [size, size] of unit variance, `smoothness` of the texture's side."""
-    sides = np.broadcast_to(smoothness, 2) * size
-    field = gaussian_filter(rng.standard_normal((size, size), np.float32), np.maximum(sides, 0.3), mode="nearest")
+    down, across = np.maximum(np.broadcast_to(smoothness, 2) * size, 0.3)
+    white = rng.standard_normal((size, size), np.float32)
+    field = cv2.GaussianBlur(white, (0, 0), across, sigmaY=down, borderType=cv2.BORDER_REPLICATE)
     return field / field.std()

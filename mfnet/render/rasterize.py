@@ -254,4 +254,7 @@ def interpolate(fragments: Fragments, corner_values: Tensor) -> Tensor:
         offset = torch.arange(batch, device=face.device)[:, None] * corner_values.shape[1]
         picked = corner_values.flatten(0, 1).index_select(0, (face + offset).flatten())
         picked = picked.view(batch, height * width, 3, corner_values.shape[-1])
-    return (picked * fragments.bary.flatten(1, 2)[..., None]).sum(2).unflatten(1, (height, width))
+    bary = fragments.bary.flatten(1, 2)[..., None]
+    # Written out: torch sums over so short an axis in three times the time.
+    total = picked[:, :, 0] * bary[:, :, 0] + picked[:, :, 1] * bary[:, :, 1] + picked[:, :, 2] * bary[:, :, 2]
+    return total.unflatten(1, (height, width))

@@ -63,7 +63,8 @@ def _photograph(
     projected = place(vertices) * (2 / IMAGE_SIZE) - [1, 1, 0]
     size = (IMAGE_SIZE, IMAGE_SIZE)
     photographer = Photographer(sculptor, person, rng)
-    picture = photographer.see(vertices @ rotation.T, projected, size).lit(draw_light(rng), draw_background(rng, size))
+    sight = photographer.see(sculptor.normals(vertices @ rotation.T), projected, size)
+    picture = sight.lit(draw_light(rng), draw_background(rng, size))
     image = photographer.develop(picture, draw_camera(rng))
     # The original's numbers have gaps too: they are those of the photographs in AFLW.
     stem = f"image{2 * index + 2:05d}"

@@ -23,11 +23,10 @@ from mfnet.data.facescape import (
 from mfnet.parallel import parallel_map
 from mfnet.synthesis.outcome import Outcome, of_person, write_outcomes
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, sculptor_of
-from mfnet.synthesis.photograph import Camera, Photographer, draw_background, draw_camera, draw_light
+from mfnet.synthesis.photograph import Camera, Photographer, draw_background, draw_camera, draw_light, write_png
 from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 _SUPERSAMPLE = 2
-_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 _HEAD_CENTRE = np.array([0.0, -0.010, -0.045])
 _LAB_DISTANCES_MM = (1481.48, 740.74, 370.37)
 # Yaw and pitch in degrees of the head in each lab view; views 2, 3, 6 and 7 are the diagonals.
@@ -85,7 +84,7 @@ def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
 def _write_image(path: Path, photographer: Photographer, picture: np.ndarray, camera: Camera) -> None:
     small = cv2.resize(picture, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
     image = photographer.develop(small, camera)
-    cv2.imwrite(str(path), image[..., ::-1], _FAST_PNG)
+    write_png(path, image)
 
 
 def _wild_item(
@@ -111,7 +110,7 @@ def _wild_item(
     side = IMAGE_SIZE * _SUPERSAMPLE
     placed = place(vertices)
     photographer = Photographer(sculptor, person, rng)
-    sight = photographer.see(placed, placed * [1, -1, -1], (side, side))
+    sight = photographer.see(sculptor.normals(placed), placed * [1, -1, -1], (side, side))
     stem = f"{index:03d}"
     picture = sight.lit(draw_light(rng), draw_background(rng, (side, side)))
     _write_image(root / f"data/wild_img/{stem}.png", photographer, picture, draw_camera(rng))
@@ -130,7 +129,7 @@ def _lab_subject(subject: int, root: Path, head_path: Path, params: SynthesizePa
     person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
     vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "neutral"))
     photographer, camera = Photographer(sculptor, person, rng), draw_camera(rng, studio=True)
-    light = draw_light(rng)
+    light, normals = draw_light(rng), sculptor.normals(vertices)
     outcome, errs = of_person(f"lab {subject:02d}", person), np.random.default_rng([seed, 7, subject])
     world = (vertices - _HEAD_CENTRE) * (1000 / PUPIL_DISTANCE_MM)
     write_obj(root / f"data/lab_gt_mesh/{subject:02d}.obj", *_compact(world, _scan(sculptor, vertices)))
@@ -149,7 +148,7 @@ def _lab_subject(subject: int, root: Path, head_path: Path, params: SynthesizePa
 
             projected = project(world)
             projected[:, :2] = projected[:, :2] * 2 / IMAGE_SIZE - 1
-            sight = photographer.see(vertices, projected, (side, side))
+            sight = photographer.see(normals, projected, (side, side))
             stem = lab_stem(subject, focal, view)
             picture = sight.lit(light, draw_background(rng, (side, side)))
             _write_image(root / f"data/lab_img/{stem}.png", photographer, picture, camera)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,11 +17,10 @@ from mfnet.parallel import parallel_map
 from mfnet.render.camera import ndc_to_pixel, pinhole_project
 from mfnet.synthesis.outcome import Outcome, of_person, write_outcomes
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, sculptor_of
-from mfnet.synthesis.photograph import Photographer, draw_background, draw_camera, flash_light
+from mfnet.synthesis.photograph import Photographer, draw_background, draw_camera, flash_light, write_png
 from mfnet.synthesis.pose import TO_OPENCV, head_rotation, seen_yaw
 
 IMAGE_SIZE = (480, 640)
-_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 _DISTANCE, _FOCAL = 1.4, 1500.0
 _AIM = np.array([0.0, -0.005, -0.03])
 # Deviations of the head's own yaw, pitch and roll in degrees: people do not sit still.
@@ -83,13 +81,15 @@ def _draw_pinhole(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.n
 class Shot(NamedTuple):
     """A person before one camera in one recording.
 
-    vertices [V, 3] metres in the frame of the light; projected [V, 3] in the photograph's [-1, 1] and depth in metres;
-    landmarks [68, 2] in pixels; yaw in degrees as the camera sees it; lights: illumination -> [9, 3].
+    vertices [V, 3] metres and normals [V, 3], in the frame of the light; projected [V, 3] in the photograph's [-1, 1]
+    and depth in metres; landmarks [68, 2] in pixels; yaw in degrees as the camera sees it;
+    lights: illumination -> [9, 3].
     """
 
     recording: int
     camera: str
     vertices: np.ndarray
+    normals: np.ndarray
     projected: np.ndarray
     landmarks: np.ndarray
     yaw: float
@@ -117,13 +117,14 @@ class Sitting:
             yaw, pitch, roll = rng.normal(size=3) * _POSTURE
             turn = head_rotation(yaw, pitch, roll)
             turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004
+            normals = sculptor.normals(turned)
             lights = {index: flash_light(rng, index) for index in self._params.illuminations}
             for name in CAMERA_YAW:
                 camera = _draw_pinhole(rng, name)
                 yaw_in_view = seen_yaw(TO_OPENCV @ camera[1][:, :3] @ turn)
                 points = _project(sculptor.landmarks(turned, yaw_in_view), camera)[:, :2]
                 pixels = ndc_to_pixel(torch.tensor(points), IMAGE_SIZE).numpy()
-                yield Shot(recording, name, turned, _project(turned, camera), pixels, yaw_in_view, lights)
+                yield Shot(recording, name, turned, normals, _project(turned, camera), pixels, yaw_in_view, lights)
 
 
 def _photograph_subject(subject: int, root: Path, head_path: Path, params: SynthesizeParams, seed: int) -> Outcome:
@@ -131,7 +132,7 @@ def _photograph_subject(subject: int, root: Path, head_path: Path, params: Synth
     sitting = Sitting(subject, sculptor_of(head_path), params, seed)
     outcome, errs = of_person(f"{subject:03d}", sitting.person), np.random.default_rng([seed, 5, subject])
     for shot in sitting.shots():
-        sight = sitting.photographer.see(shot.vertices, shot.projected, IMAGE_SIZE)
+        sight = sitting.photographer.see(shot.normals, shot.projected, IMAGE_SIZE)
         for illumination, light in shot.lights.items():
             if _is_missing(subject, shot.recording, shot.camera, illumination):
                 continue
@@ -140,7 +141,7 @@ def _photograph_subject(subject: int, root: Path, head_path: Path, params: Synth
             target.parent.mkdir(parents=True, exist_ok=True)
             picture = sight.lit(light, sitting.backdrops[shot.camera])
             image = sitting.photographer.develop(picture, sitting.cameras[shot.camera])
-            cv2.imwrite(str(target), image[..., ::-1], _FAST_PNG)
+            write_png(target, image)
             outcome.add(str(photograph.path), shot.landmarks, shot.yaw, errs, params.landmark_error)
     return outcome
 

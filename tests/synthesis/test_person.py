@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from mfnet.head import HeadModel
-from mfnet.synthesis.person import Performance, Sculptor, draw_performance, draw_person
+from mfnet.synthesis.person import Performance, Sculptor, draw_performance, draw_person, skin_canvas
 
 
 @pytest.fixture(scope="module")
 def sculptor(head: HeadModel) -> Sculptor:
-    return Sculptor(head)
+    return Sculptor(head, skin_canvas(head))
 
 
 STILL = Performance(np.zeros(100), np.zeros(15))
