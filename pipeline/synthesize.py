@@ -20,6 +20,7 @@ def stage() -> None:
     made, seed, workers = params.synthesize, params.seed, params.engine.workers
     with tracked("synthesize", {"seed": seed, "synthesize": made.model_dump()}, []):
         head_path = RAW / "head.npz"
+        RAW.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGED_HEAD, head_path)
         with whole_folder(RAW / "multipie") as folder:
             n_multipie = synthesize_multipie(folder, head_path, made, seed, workers)
