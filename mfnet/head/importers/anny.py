@@ -28,7 +28,7 @@ from mfnet.head.importers.anny_people import (
     sized_as_people,
     symmetric_head,
 )
-from mfnet.head.importers.contour import Skin, contour_table, on_edges
+from mfnet.head.importers.contour import landmark_tables, on_edges
 from mfnet.head.importers.directions import directions_of_causes, principal_directions
 from mfnet.head.importers.rig import bend_correctives, jaw_correctives, jaw_share, joint_regressor
 from mfnet.head.importers.texture_spaces import grey_albedo
@@ -163,15 +163,9 @@ def _landmarks(template: np.ndarray, surface: AnnySurface) -> dict[str, np.ndarr
         *_OUTER_LIPS[:4], *outer_left[2::-1], *outer_left[:4:-1], *_OUTER_LIPS[4:],
         *_INNER_LIPS[:3], *inner_left[1::-1], inner_left[4], *_INNER_LIPS[3:],
     ]  # fmt: skip
-    faces, weights = on_edges(static, surface.faces)
-    millimetres = 1000 * template
+    landmarks = on_edges([*_JAWLINE, *left(_JAWLINE[:8])[::-1], *static], surface.faces)
     hidden = surface.regions["eyes"] | surface.regions["mouth"] | surface.regions["ears"]
-    jaw_faces, jaw_weights = on_edges([*_JAWLINE, *left(_JAWLINE[:8])[::-1]], surface.faces)
-    jaw = (millimetres[surface.faces[jaw_faces]] * jaw_weights[..., None]).sum(1)
-    azimuth = np.arctan2(millimetres[:, 0], millimetres[:, 2] - _AXIS_MM)
-    skin = Skin(millimetres, surface.faces, np.where(hidden, np.nan, azimuth), millimetres[:, 1], _AXIS_MM)
-    table = contour_table(skin, np.arctan2(jaw[:, 0], jaw[:, 2] - _AXIS_MM), jaw[:, 1])
-    return {"static_landmark_faces": faces, "static_landmark_barycentric": weights, **table}
+    return landmark_tables(template, surface.faces, landmarks, hidden, _AXIS_MM)
 
 
 def _traits(people: Population, coefficients: np.ndarray) -> dict[str, np.ndarray]:

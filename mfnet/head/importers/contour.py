@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from mfnet.errors import UserError
 from mfnet.head.model import N_CONTOUR_ROWS
 
 _SILHOUETTE_FROM = np.radians(26.0)
@@ -82,23 +84,26 @@ def locate(
     return np.array(face_index), np.array(barycentric)
 
 
-def on_edges(edges: list[tuple], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks at vertices, `(a,)`, or on edges, `(a, b, share of b)`: triangles [N] and barycentrics [N, 3]."""
+def on_triangles(points: Sequence[Mapping[int, float]], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks as weights of vertices, `{vertex: weight}`: triangles [N] and barycentrics [N, 3].
+
+    Raises:
+        UserError: no triangle has all vertices of a landmark.
+    """
     face_index, barycentric = [], []
-    for a, *rest in edges:
-        b, share = rest or (a, 0.0)
-        holding = np.flatnonzero((faces == a).any(1) & (faces == b).any(1))
-        assert len(holding), f"{a} and {b} are no edge"
-        corners = faces[holding[0]]
+    for landmark, weight_of in enumerate(points):
+        holding = np.flatnonzero(np.all([(faces == vertex).any(1) for vertex in weight_of], 0))
+        if not len(holding):
+            raise UserError(f"landmark {landmark}: no triangle has the vertices {', '.join(map(str, weight_of))}")
         face_index.append(holding[0])
-        barycentric.append((corners == a) * (1 - share) + (corners == b) * share)
+        barycentric.append([weight_of.get(int(vertex), 0.0) for vertex in faces[holding[0]]])
     return np.array(face_index), np.array(barycentric)
 
 
-def at_vertices(indices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A landmark exactly on each given vertex: one of its triangles and a one-hot weight."""
-    face_index = np.array([np.flatnonzero((faces == vertex).any(1))[0] for vertex in indices])
-    return face_index, (faces[face_index] == np.asarray(indices)[:, None]).astype(float)
+def on_edges(edges: Sequence[tuple], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks at vertices, `(a,)`, or on edges, `(a, b, share of b)`: triangles [N] and barycentrics [N, 3]."""
+    points = [{edge[0]: 1.0} if len(edge) == 1 else {edge[0]: 1 - edge[2], edge[1]: edge[2]} for edge in edges]
+    return on_triangles(points, faces)
 
 
 def _slide(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray, yaw: float) -> np.ndarray:
@@ -114,6 +119,31 @@ def _slide(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray, yaw: fl
         share = np.exp((side * turned_x - (side * turned_x).max()) / _SOFTNESS_MM)
         azimuths[point] = side * (share * side * skin.azimuth[near]).sum() / share.sum()
     return azimuths
+
+
+def landmark_tables(
+    template: np.ndarray, faces: np.ndarray, landmarks: tuple[np.ndarray, np.ndarray], off_skin: np.ndarray,
+    axis_z_mm: float,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """iBUG's 68 landmarks as HeadModel has them: 51 that stay, and the contour's slide.
+
+    Args:
+        template: [V, 3] metres.
+        faces: [F, 3].
+        landmarks: triangles [68] and barycentrics [68, 3] on a head that looks ahead, the contour on its jaw.
+        off_skin: [V] bool: where no contour is, such as on eyeballs.
+        axis_z_mm: where the vertical axis stands about which the skin is unrolled.
+    """
+    index, weights = landmarks
+    millimetres = 1000 * template
+    azimuth = np.arctan2(millimetres[:, 0], millimetres[:, 2] - axis_z_mm)
+    skin = Skin(millimetres, faces, np.where(off_skin, np.nan, azimuth), millimetres[:, 1], axis_z_mm)
+    jaw = (millimetres[faces[index[:17]]] * weights[:17, :, None]).sum(1)
+    return {
+        "static_landmark_faces": index[17:],
+        "static_landmark_barycentric": weights[17:].astype(np.float32),
+        **contour_table(skin, np.arctan2(jaw[:, 0], jaw[:, 2] - axis_z_mm), jaw[:, 1]),
+    }
 
 
 def contour_table(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 
 from mfnet.errors import UserError
+from mfnet.head.importers.regions import regions_by_place
 from mfnet.head.importers.safe_pickle import plain, read_object_npy, read_pickle
 from mfnet.head.importers.texture_spaces import grey_texture, load_texture
 from mfnet.head.model import (
@@ -31,7 +30,6 @@ _ALIASES = {"default_v": "v_template", "template_v": "v_template", "joint_regres
 _EYE_REGIONS, _FACE_REGION = ("left_eyeball", "right_eyeball"), "face"
 # RingNet's embedding is two files: this one lies beside the static one.
 _RINGNET_CONTOUR = "flame_dynamic_embedding.npy"
-_ASIDE_M = 0.01
 _FULL_FACES, _FULL_BARYCENTRIC = "full_lmk_faces_idx", "full_lmk_bary_coords"
 
 
@@ -150,22 +148,6 @@ def _embedding(path: Path, n_faces: int) -> dict[str, np.ndarray]:
         if not 0 <= found[name].min() <= found[name].max() < n_faces:
             raise UserError(f"{path}: {key} refers to triangle {found[name].max()}, expected 0..{n_faces - 1}")
     return found
-
-
-def regions_by_place(template: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """Regions without FLAME's masks: the eyes are loose parts on both sides, the face lies before the ears."""
-    n = len(template)
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = scipy.sparse.coo_matrix((np.ones(len(edges)), edges.T), shape=(n, n))
-    part = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
-    apart = [part == number for number in range(part.max() + 1) if number != np.bincount(part).argmax()]
-    # A tongue or teeth lie in the middle.
-    aside = [piece for piece in apart if abs(template[piece, 0].mean()) > _ASIDE_M]
-    eyes = np.any([np.zeros(n, bool), *aside], 0)
-    depth = template[:, 2]
-    face = ~eyes & (depth > depth.max() - 0.11) & (np.abs(template[:, 0]) < 0.07)
-    face &= np.abs(template[:, 1] - template[depth.argmax(), 1]) < 0.10
-    return {"face": face, "eyes": eyes, "mouth": np.zeros(n, bool)}
 
 
 def _regions(path: Path, n_vertices: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mfnet.errors import UserError
 from mfnet.head.canvas import painted
-from mfnet.head.importers.contour import Skin, at_vertices, contour_table
+from mfnet.head.importers.contour import landmark_tables, on_edges
 from mfnet.head.importers.directions import directions_of_causes
 from mfnet.head.importers.ict_rig import rig
 from mfnet.head.importers.rig import fit_sphere
@@ -110,7 +110,7 @@ def load_ict(folder: str | Path) -> HeadModel:
         shape_directions=shape.astype(np.float32),
         expression_directions=expression.astype(np.float32),
         **rig(template, jaw_open[kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
-        **_landmark_tables(template, topology.faces, landmarks, eyes),
+        **_landmarks(template, topology.faces, landmarks, eyes),
         uv_coordinates=topology.uv_coordinates.astype(np.float32),
         uv_faces=topology.uv_faces,
         **grey_albedo(),
@@ -195,18 +195,11 @@ def _regions(template: np.ndarray, place: np.ndarray, eyes: dict[str, np.ndarray
     return {"face": face, "eyes": covered, "mouth": np.zeros(len(template), bool)}
 
 
-def _landmark_tables(
+def _landmarks(
     template: np.ndarray, faces: np.ndarray, landmarks: np.ndarray, eyes: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    static_faces, static_weights = at_vertices(landmarks[17:], faces)
-    millimetres = template * 1000
-    axis_z = millimetres[landmarks[[0, 16]], 2].mean()
-    azimuth = np.arctan2(millimetres[:, 0], millimetres[:, 2] - axis_z)
-    azimuth[np.concatenate(list(eyes.values()))] = np.nan
-    skin = Skin(millimetres, faces, azimuth, millimetres[:, 1], axis_z)
-    contour = landmarks[:17]
-    return {
-        "static_landmark_faces": static_faces,
-        "static_landmark_barycentric": static_weights.astype(np.float32),
-        **contour_table(skin, azimuth[contour], skin.level[contour]),
-    }
+    off_skin = np.zeros(len(template), bool)
+    off_skin[np.concatenate(list(eyes.values()))] = True
+    at_vertices = on_edges([(int(vertex),) for vertex in landmarks], faces)
+    axis_z_mm = 1000 * template[landmarks[[0, 16]], 2].mean()
+    return landmark_tables(template, faces, at_vertices, off_skin, float(axis_z_mm))

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mfnet.head.importers.rig import affine_weights, fit_sphere, jaw_correctives, jaw_share
+from mfnet.head.importers.rig import Hinge, affine_weights, fit_sphere, jaw_correctives, jaw_share
 from mfnet.head.model import N_JOINTS
 
 _ROOT, _NECK, _JAW, _LEFT_EYE, _RIGHT_EYE = range(N_JOINTS)
 _MOVED_M = 1e-4
 _RING_M = 0.004
 _HINGE_VERTICES = 200
-
-
-class _Hinge(NamedTuple):
-    """The jaw's opening: an angle (radians, about x) about a point of the middle plane [3]."""
-
-    angle: float
-    centre: np.ndarray
 
 
 def rig(
@@ -45,7 +36,8 @@ def rig(
         joint_regressor [5, V], skinning_weights [V, 5] and pose_directions [V, 3, 36], such that turning the jaw by
         the hinge's angle gives jawOpen.
     """
-    hinge = _fit_hinge(*teeth)
+    moved = np.linalg.norm(teeth[1], axis=1) > _MOVED_M
+    hinge = _fit_hinge(teeth[0][moved], teeth[1][moved])
     skin = np.ones(len(template), bool)
     skin[np.concatenate(list(eyes.values()))] = False
     bottom = template[skin, 1].min()
@@ -71,21 +63,20 @@ def rig(
     }
 
 
-def _fit_hinge(teeth: np.ndarray, displacement: np.ndarray) -> _Hinge:
-    """The turn about x that carries the lower teeth from the neutral to jawOpen."""
-    lower = np.linalg.norm(displacement, axis=1) > _MOVED_M
-    before, after = teeth[lower], (teeth + displacement)[lower]
-    turn, _ = Rotation.align_vectors(after - after.mean(0), before - before.mean(0))
+def _fit_hinge(teeth: np.ndarray, displacement: np.ndarray) -> Hinge:
+    """The turn about x that carries the lower teeth [N, 3] by a displacement [N, 3]."""
+    moved = teeth + displacement
+    turn, _ = Rotation.align_vectors(moved - moved.mean(0), teeth - teeth.mean(0))
     angle = float(turn.as_rotvec()[0])
     matrix = Rotation.from_euler("x", angle).as_matrix()
-    shift = after.mean(0) - matrix @ before.mean(0)
+    shift = moved.mean(0) - matrix @ teeth.mean(0)
     # (I - R) c = t within the plane of the turn; nothing moves along its axis.
     centre = np.linalg.solve((np.eye(3) - matrix)[1:, 1:], shift[1:])
-    return _Hinge(angle, np.array([0.0, *centre]))
+    return Hinge(angle, np.array([0.0, *centre]))
 
 
 def _skinning_weights(
-    template: np.ndarray, jaw_open: np.ndarray, hinge: _Hinge, neck: tuple[float, float]
+    template: np.ndarray, jaw_open: np.ndarray, hinge: Hinge, neck: tuple[float, float]
 ) -> np.ndarray:
     """Root below, neck above, and of that the share to the jaw with which jawOpen follows the hinge."""
     share = jaw_share(template, jaw_open, hinge.centre, hinge.angle)

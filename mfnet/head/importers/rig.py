@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -36,6 +38,13 @@ def joint_regressor(template: np.ndarray, joints: np.ndarray, vertices: list[np.
     for joint, index in enumerate(vertices):
         regressor[joint, index] = affine_weights(template[index], joints[joint])
     return regressor
+
+
+class Hinge(NamedTuple):
+    """The jaw's opening: an angle (radians, about x) about a point of the middle plane [3]."""
+
+    angle: float
+    centre: np.ndarray
 
 
 def jaw_share(template: np.ndarray, jaw_open: np.ndarray, centre: np.ndarray, angle: float) -> np.ndarray:

@@ -63,6 +63,7 @@ def test_the_packaged_head_is_what_the_package_gives(head: HeadModel) -> None:
     for name in ("faces", "static_landmark_faces", "contour_landmark_faces", "uv_faces"):
         np.testing.assert_array_equal(getattr(again, name), getattr(head, name))
     np.testing.assert_allclose(again.skinning_weights, head.skinning_weights, atol=1e-6)
+    np.testing.assert_allclose(again.albedo_mean, head.albedo_mean, atol=1e-3)
     assert again.actions.keys() == head.actions.keys()
     assert again.traits.keys() == head.traits.keys()
     assert PACKAGED_HEAD.stat().st_size < 10e6
