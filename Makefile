@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers with two threads each on two cores: who waits must not spin.
 test: export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: repro test check clean
+.PHONY: repro test tables check clean
 
 repro: $(READY)
 	python -m dvc repro
@@ -15,6 +15,10 @@ repro: $(READY)
 
 test: $(READY)
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+
+# Only after a complete run: what it measured goes into README.md and docs/.
+tables: $(READY)
+	python -m pipeline.document_tables
 
 check: $(READY)
 	ruff check .

@@ -135,6 +135,11 @@ def _label(name: str, first: str) -> str:
     return {first: ours, REFINED: f"{ours}, refined"}.get(name) or _LABELS[name]
 
 
+def label_of(name: str) -> str:
+    """What a variant or method is called in the tables; its own name where it has no other."""
+    return _LABELS.get(name, name)
+
+
 def _heading(column: str) -> str:
     place, _, metric = column.rpartition(" ")
     return f"{place} {_HEADINGS[metric]}".strip() if metric in _HEADINGS else column

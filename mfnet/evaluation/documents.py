@@ -1,0 +1,160 @@
+"""Tables in Markdown documents, written between two comments from what a run has measured: they are never typed.
+
+A block begins with `<!-- table NAME -->` and ends with `<!-- end -->`, each on a line of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mfnet.data.facescape import BINS
+from mfnet.errors import UserError
+from mfnet.evaluation.baselines import LANDMARK_FIT, MEAN_HEAD, ORACLE_FIT
+from mfnet.evaluation.tables import REFINED, label_of, published
+
+_BLOCK = re.compile(r"(?P<begin><!-- table (?P<name>[\w-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
+_BEGIN = "<!-- table "
+# Columns of the table of means that the documents show.
+_PLACES = ("wild", "lab, three views", "lab, one view")
+_LAB = ("lab, three views", "lab, three views, own size", "lab, one view", "lab, one view, own size")
+# Of people: years and skin tones (0 light, 1 dark) that the shares are counted in.
+_YEARS = ((18, 39), (39, 60), (60, 81))
+_TONES = {"light": (0.0, 0.33), "medium": (0.33, 0.67), "dark": (0.67, 1.01)}
+_ANCESTRIES = ("african", "asian", "european")
+
+
+def run_tables(reports: Path, variants: Sequence[str], people: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Every table that a document may ask for, name -> Markdown.
+
+    Args:
+        reports: the folder that a complete run has filled.
+        variants: of the ablation; the first one is the model.
+        people: set -> what its people.csv holds.
+
+    Raises:
+        UserError: the run has left something out.
+    """
+    metrics = json.loads(_there(reports / "metrics.json").read_text())
+    means, differences = (pd.read_csv(_there(reports / f"tables/{name}.csv")) for name in ("means", "differences"))
+    methods = {variants[0]: "MFNet", MEAN_HEAD: "mean head, placed by the landmarks", REFINED: "MFNet, refined"}
+    methods |= {LANDMARK_FIT: "landmark fit", ORACLE_FIT: "the head model fitted to the scan"}
+    return {f"table-{number}": _there(reports / f"tables/{number}.md").read_text() for number in (1, 2, 3, 4)} | {
+        "headline": headline(means, methods, _PLACES),
+        "lab": headline(means, methods, _LAB),
+        "by-bin": by_bin(means, variants),
+        "differences": markdown(differences.assign(method=differences["method"].map(label_of))),
+        "attribution": attribution(pd.read_csv(_there(reports / "attribution.csv"))),
+        "landmarks": landmark_errors(metrics, variants),
+        "aflw2000": aflw2000(metrics[variants[0]]["aflw2000"]),
+        "people": people_shares(people),
+    }
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"tables: no file at {path}; run make repro first")
+    return path
+
+
+def fill(text: str, tables: Mapping[str, str], where: str) -> str:
+    """The text with every block's table in place of what stood there.
+
+    Args:
+        text: of a Markdown document.
+        tables: name -> Markdown.
+        where: the document's name, for errors.
+
+    Raises:
+        UserError: a block names no table, or does not end.
+    """
+
+    def replaced(block: re.Match[str]) -> str:
+        if block["name"] not in tables:
+            raise UserError(
+                f"{where}: there is no table '{block['name']}'; expected one of {', '.join(sorted(tables))}"
+            )
+        if _BEGIN in block["table"]:
+            raise UserError(f"{where}: the block of table '{block['name']}' has no <!-- end -->")
+        return f"{block['begin']}\n{tables[block['name']].strip()}\n\n{block['end']}"
+
+    filled, count = _BLOCK.subn(replaced, text)
+    if count != text.count(_BEGIN):
+        raise UserError(f"{where}: a block has no <!-- end -->; expected one after every table")
+    return filled
+
+
+def markdown(rows: pd.DataFrame) -> str:
+    """A table of text and numbers as Markdown; what is missing is a dash."""
+    text = rows.astype(object).where(rows.notna(), "-")
+    lines = ["| " + " | ".join(map(str, rows.columns)) + " |", "|" + "---|" * len(rows.columns)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in text.itertuples(index=False)])
+
+
+def headline(means: pd.DataFrame, methods: Mapping[str, str], columns: Sequence[str]) -> str:
+    """Some methods' CD with its interval, and the paper's own.
+
+    Args:
+        means: of `mfnet.evaluation.uncertainty.mean_table`.
+        methods: those to show -> what to call them.
+        columns: of the means, those to show.
+    """
+    of_method = means.set_index("method")
+    rows = [[label, *(of_method.loc[name, column] for column in columns)] for name, label in methods.items()]
+    paper = published().query("source == 'paper' and method == 'MFNet'")
+    known = {
+        "wild": paper.query("table == 1")["cd_mm"].mean(),
+        "lab, three views": paper.query("table == 2")["cd_mm"].iloc[0],
+    }
+    rows.append(
+        ["the paper's MFNet, real people", *(f"{known[name]:.2f}" if name in known else "-" for name in columns)]
+    )
+    return markdown(pd.DataFrame(rows, columns=["", *columns]))
+
+
+def landmark_errors(metrics: Mapping[str, Any], variants: Sequence[str]) -> str:
+    """Landmarks of held-out people against the exact ones, per cent of the outer-eye distance, from metrics.json."""
+    errors = [f"{100 * metrics[variant]['landmarks']['held_out_error']:.2f} %" for variant in variants]
+    return markdown(pd.DataFrame([errors], columns=[label_of(variant) for variant in variants]))
+
+
+def aflw2000(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Mean landmark error on AFLW2000-3D by yaw, per cent of the box."""
+    bins = [name for name in metrics if name != "mean"]
+    row = [f"{metrics[name]['nme_percent']:.2f}" for name in (*bins, "mean")]
+    return markdown(pd.DataFrame([["MFNet, one view", *row]], columns=["method", *bins, "mean"]))
+
+
+def people_shares(people: Mapping[str, pd.DataFrame]) -> str:
+    """Who the people of each set are: shares by sex, age, largest ancestry and skin tone; from people.csv's columns."""
+    rows = []
+    for name, of_set in people.items():
+        european = 1 - of_set["african"] - of_set["asian"]
+        largest = of_set[["african", "asian"]].assign(european=european).idxmax(axis=1)
+        shares = {"women": (of_set["female"] > 0.5).mean()}
+        shares |= {f"{low}-{high - 1} years": of_set["age"].between(low, high, "left").mean() for low, high in _YEARS}
+        shares |= {ancestry: (largest == ancestry).mean() for ancestry in _ANCESTRIES}
+        shares |= {f"{tone} skin": of_set["tone"].between(*ends, "left").mean() for tone, ends in _TONES.items()}
+        rows.append({"set": name, "people": len(of_set)} | {key: f"{share:.0%}" for key, share in shares.items()})
+    return markdown(pd.DataFrame(rows))
+
+
+def attribution(rows: pd.DataFrame) -> str:
+    """What holds accuracy back, from `mfnet.evaluation.attribution`: CD in mm, its interval, and by focal length."""
+    shown = rows.drop(columns="n").rename(columns=lambda name: name.removeprefix("cd_mm_"))
+    shown = shown.rename(columns={"cd_mm": "CD", "strict_cd_mm": "strict CD"})
+    numbers = shown.select_dtypes("number").columns
+    return markdown(shown.assign(**{name: shown[name].map("{:.2f}".format) for name in numbers}))
+
+
+def by_bin(means: pd.DataFrame, variants: Sequence[str]) -> str:
+    """CD of the ablation's variants with intervals, over the wild set and in its bins, from `mean_table`."""
+    columns = ["wild", *(f"wild {name}" for name in BINS)]
+    chosen = means.set_index("method").loc[list(variants), columns].reset_index()
+    chosen["method"] = [label_of(variant) for variant in variants]
+    return markdown(chosen)
