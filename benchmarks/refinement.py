@@ -1,8 +1,8 @@
 """What flow adds to landmarks that are off: `python benchmarks/refinement.py` after a `make repro`.
 
 Refines the first variant's answers, from three views before their pinholes, by landmarks alone and by landmarks and the
-flow of each estimator, with Gaussian noise of several sizes on the landmarks, which the fits are told. Prints lab CD
-and seconds per person, one after the other.
+flow of each estimator, with landmarks that are exact, that err as a detector's do, and twice as much. Prints lab CD in
+mm, the difference from landmarks alone over the same people with its interval, and seconds per person.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ import numpy as np
 import pandas as pd
 
 from mfnet.config import load_params
-from mfnet.data.crop import crop_around
 from mfnet.data.facescape import Benchmark
-from mfnet.data.landmarks import LandmarkDetector, landmark_detector
+from mfnet.data.landmarks import Sidecar, exact_landmarks
 from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods import Given, Job, ParametricMethod, Photographs
+from mfnet.evaluation.uncertainty import paired_difference
 from mfnet.reconstruct import Reconstructor
 
-NOISES = (0.0, 0.02, 0.04)
+TIMES = (0.0, 1.0, 2.0)
 LANDMARKS_ALONE = "none"
+# Exact landmarks are trusted so much more than erring ones, and no more: the fit's least squares need some noise.
+LEAST = 0.1
 
 
-class Unsteady:
-    """A detector whose landmarks are off: by so much of half a crop, the same for the same photograph."""
+class Erring:
+    """Landmarks of generated photographs: the exact ones, off by so many times what the side file's are off."""
 
-    def __init__(self, detector: LandmarkDetector, noise: float, crop_scale: float) -> None:
-        self._detector, self._noise, self._crop_scale = detector, noise, crop_scale
+    def __init__(self, root: Path, times: float) -> None:
+        exact = exact_landmarks(root)
+        assert exact is not None, "only generated photographs have exact landmarks"
+        self._exact, self._detected, self._times = exact, Sidecar(root), times
 
     def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
         """See LandmarkDetector."""
-        points = self._detector(relative_path, image)
-        if points is None:
-            return None
-        rng = np.random.default_rng(list(relative_path.encode()))
-        half_crop = crop_around(points, self._crop_scale).side / 2
-        return points + rng.normal(size=points.shape) * self._noise * half_crop
+        exact, detected = self._exact(relative_path, image), self._detected(relative_path, image)
+        return None if exact is None or detected is None else exact + self._times * (detected - exact)
 
 
 def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
-    """A row per noise and estimator."""
+    """A row per size of the error and estimator."""
     params = load_params()
     root = params.data.facescape
     start = Reconstructor.load(Path("models") / params.train.variants[0])
-    found = []
-    for noise in NOISES:
-        steady = landmark_detector(params.landmarks.detector, root)
-        photographs = Photographs(root, Unsteady(steady, noise, params.data.crop_scale))
-        told = params.fit.model_copy(update={"noise": max(noise, params.fit.noise)})
+    measured = []
+    for times in TIMES:
+        photographs = Photographs(root, Erring(root, times))
+        told = params.fit.model_copy(update={"noise": max(times, LEAST) * params.fit.noise})
+        alone = None
         for estimator in estimators:
             flow = {"rounds": 0} if estimator == LANDMARKS_ALONE else {"estimator": estimator}
             method = ParametricMethod(start.refined(told.model_copy(update=flow), 1), photographs, params.evaluate)
@@ -60,9 +60,14 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
             predictions = method(jobs)
             seconds = (time.monotonic() - began) / len(jobs)
             table = run(Given(method.faces, jobs, predictions), jobs, params.engine.workers)
-            found.append({"noise": noise, "flow": estimator, "CD, mm": table["cd_mm"].mean(), "s": seconds})
-            print(found[-1], flush=True)
-    return found
+            alone = table if estimator == LANDMARKS_ALONE else alone
+            row = {"errors": times, "flow": estimator, "CD": table["cd_mm"].mean(), "s": seconds}
+            if alone is not None and alone is not table:
+                less = paired_difference([table], [alone])
+                row["difference"] = f"{less.mean:+.2f} [{less.low:.2f}, {less.high:.2f}] of {less.n_people}"
+            measured.append(row)
+            print(row, flush=True)
+    return measured
 
 
 def main() -> None:

@@ -18,6 +18,9 @@ def test_reports_are_made(clone: Clone) -> None:
     assert metrics["full"]["wild"]["60-90"]["n"] == 1
     assert 0 < metrics["full"]["landmarks"]["held_out_error"] < 1
     assert set(metrics["full"]["lab"]) == {"three_view", "single_view"}
+    # The ablation is of the wild set, as the paper's is.
+    assert metrics["no_eye"]["wild"]["all"]["done_rate"] == 1
+    assert metrics["no_eye"]["lab"] == {}
     settings = {"three_view", "single_view"}
     assert set(metrics["refined"]["lab"]) == settings | {f"{setting}_own_size" for setting in settings}
     # Four steps of training are worth nothing, and what is refined by a detector's landmarks before known lenses much.
@@ -43,6 +46,19 @@ def test_reports_are_made(clone: Clone) -> None:
     for table in (1, 2, 3, 4):
         assert "measured here" in (clone.folder / f"reports/tables/{table}.md").read_text()
         assert len(pd.read_csv(clone.folder / f"reports/tables/{table}.csv")) > 5
+
+
+def test_the_documents_tables_are_those_of_the_run(clone: Clone) -> None:
+    done = clone.run("pipeline.document_tables")
+    assert done.returncode == 0, done.stderr[-2000:]
+    means = pd.read_csv(clone.folder / "reports/tables/means.csv").set_index("method")
+    readme, results = ((clone.folder / name).read_text() for name in ("README.md", "docs/results.md"))
+    assert f"| MFNet | {means.loc['full', 'wild']} |" in readme
+    assert (clone.folder / "reports/tables/3.md").read_text().strip() in results
+    assert "| FaceScape, lab | 1 |" in (clone.folder / "docs/people.md").read_text()
+    clone.run("pipeline.document_tables")
+    assert (clone.folder / "docs/results.md").read_text() == results
+    subprocess.run(["git", "checkout", "-q", "README.md", "docs"], cwd=clone.folder, check=True)
 
 
 def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
