@@ -17,14 +17,13 @@ from mfnet.config import Params
 from mfnet.data.triplets import VIEWS
 from mfnet.flow.motion import exact_flow
 from mfnet.flow.store import PAIRS, pair_rows
-from mfnet.head import load_head
 from mfnet.parallel import parallel_map
 from mfnet.render import Renderer
 from mfnet.render.camera import ndc_to_pixel
 from mfnet.synthesis.multipie_tree import IMAGE_SIZE, Shot, Sitting
 from mfnet.synthesis.person import sculptor_of
 
-# The head that the generated people are drawn from, whatever head the method has.
+# The head that the generated people are drawn from; the method may have another.
 _WORLD_HEAD = Path("data/raw/head.npz")
 
 
@@ -38,8 +37,9 @@ def write_exact_flow(triplets: pd.DataFrame, params: Params, target: Path) -> No
 
 def _exact_rows(group: pd.DataFrame, params: Params) -> tuple[str, list[dict]]:
     shard = str(group["front_shard"].iloc[0])
-    renderer = Renderer(load_head(params.head), params.data.image_size, 8, n_albedo=0)
-    sitting = Sitting(int(shard.split("_", maxsplit=1)[0]), sculptor_of(_WORLD_HEAD), params.synthesize, params.seed)
+    sculptor = sculptor_of(_WORLD_HEAD)
+    renderer = Renderer(sculptor.head, params.data.image_size, 8, n_albedo=0)
+    sitting = Sitting(int(shard.split("_", maxsplit=1)[0]), sculptor, params.synthesize, params.seed)
     shots = {(shot.recording, shot.camera): shot for shot in sitting.shots()}
     # A triplet's views are of one sitting, so in one shard.
     taken = pd.read_parquet(f"data/faces/{shard}.parquet", columns=["recording", "camera"])

@@ -17,16 +17,17 @@ import pandas as pd
 
 from mfnet.config import load_params
 from mfnet.data.facescape import Benchmark
-from mfnet.data.landmarks import Sidecar, exact_landmarks
+from mfnet.data.landmarks import EXACT_SIDECAR, Sidecar, exact_landmarks
+from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods import Given, Job, ParametricMethod, Photographs
 from mfnet.evaluation.uncertainty import paired_difference
 from mfnet.reconstruct import Reconstructor
 
-TIMES = (0.0, 1.0, 2.0)
+ERROR_SCALES = (0.0, 1.0, 2.0)
 LANDMARKS_ALONE = "none"
-# Exact landmarks are trusted so much more than erring ones, and no more: the fit's least squares need some noise.
-LEAST = 0.1
+# The fit is told that landmarks err by this share of `fit.noise` at least: its least squares need some noise.
+LEAST_SCALE = 0.1
 
 
 class Erring:
@@ -34,7 +35,10 @@ class Erring:
 
     def __init__(self, root: Path, times: float) -> None:
         exact = exact_landmarks(root)
-        assert exact is not None, "only generated photographs have exact landmarks"
+        if exact is None:
+            raise UserError(
+                f"refinement: {root} has no {EXACT_SIDECAR}; only generated photographs have exact landmarks"
+            )
         self._exact, self._detected, self._times = exact, Sidecar(root), times
 
     def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
@@ -49,22 +53,23 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
     root = params.data.facescape
     start = Reconstructor.load(Path("models") / params.train.variants[0])
     measured = []
-    for times in TIMES:
-        photographs = Photographs(root, Erring(root, times))
-        told = params.fit.model_copy(update={"noise": max(times, LEAST) * params.fit.noise})
-        alone = None
-        for estimator in estimators:
+    for scale in ERROR_SCALES:
+        photographs = Photographs(root, Erring(root, scale))
+        told = params.fit.model_copy(update={"noise": max(scale, LEAST_SCALE) * params.fit.noise})
+        by_landmarks: list[pd.DataFrame] = []
+        for estimator in (LANDMARKS_ALONE, *estimators):
             flow = {"rounds": 0} if estimator == LANDMARKS_ALONE else {"estimator": estimator}
             method = ParametricMethod(start.refined(told.model_copy(update=flow), 1), photographs, params.evaluate)
             began = time.monotonic()
             predictions = method(jobs)
             seconds = (time.monotonic() - began) / len(jobs)
             table = run(Given(method.faces, jobs, predictions), jobs, params.engine.workers)
-            alone = table if estimator == LANDMARKS_ALONE else alone
-            row = {"errors": times, "flow": estimator, "CD": table["cd_mm"].mean(), "s": seconds}
-            if alone is not None and alone is not table:
-                less = paired_difference([table], [alone])
-                row["difference"] = f"{less.mean:+.2f} [{less.low:.2f}, {less.high:.2f}] of {less.n_people}"
+            row = {"errors": scale, "flow": estimator, "CD": table["cd_mm"].mean(), "s": seconds}
+            if estimator == LANDMARKS_ALONE:
+                by_landmarks = [table]
+            else:
+                gain = paired_difference([table], by_landmarks)
+                row["difference"] = f"{gain.mean:+.2f} [{gain.low:.2f}, {gain.high:.2f}] of {gain.n_people}"
             measured.append(row)
             print(row, flush=True)
     return measured
@@ -73,7 +78,7 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--estimators", nargs="+", default=[LANDMARKS_ALONE, "dis", "packaged"])
+    parser.add_argument("--estimators", nargs="+", default=["dis", "packaged"])
     parser.add_argument("--views", nargs="+", type=int, default=[0, 9])
     chosen = parser.parse_args()
     jobs = [job for job in plan(Benchmark(load_params().data.facescape), chosen.views) if job.setting == "three_view"]

@@ -1,9 +1,9 @@
 """What a longer training gives: the same settings with more steps, scored on held-out people and on FaceScape's sets.
 
 `python benchmarks/training_budget.py 650 2050 6150` trains `full` once per number of steps on what the pipeline has
-already prepared, however many people and triplets these are, and prints a table; with `--draw`,
-`docs/figures/training_budget.png` too. Trainings that have been measured before, with the same settings and code, are
-read back from `data/training_budget/measured.csv`.
+already prepared, however many people and triplets these are, and prints a table; with `--draw` it draws
+`data/training_budget/training_budget.png` too. Trainings that have been measured before, with the same settings and
+code, are read back from `data/training_budget/measured.csv`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.tracking import made_from
 MEASURED = Path("data/training_budget/measured.csv")
 KEY = ["people", "triplets", "steps", "made_from"]
 INPUTS = ("data/triplets.parquet", "data/faces", "data/flow", "benchmarks/training_trial.py")
-FIGURE = Path("docs/figures/training_budget.png")
+FIGURE = MEASURED.with_name("training_budget.png")
 
 
 def draw(table: pd.DataFrame, target: Path) -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     """Measure what has not been measured, print and draw."""
     parser = argparse.ArgumentParser(description="What a longer training gives.")
     parser.add_argument("steps", nargs="+", type=int)
-    parser.add_argument("--draw", action="store_true", help="the figure of docs/results.md")
+    parser.add_argument("--draw", action="store_true", help="the figure too")
     chosen = parser.parse_args()
     known = measured_before()
     params, triplets = load_params(), pd.read_parquet("data/triplets.parquet")

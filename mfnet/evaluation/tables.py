@@ -136,8 +136,9 @@ def _label(name: str, first: str) -> str:
 
 
 def label_of(name: str) -> str:
-    """What a variant or method is called in the tables; its own name where it has no other."""
-    return _LABELS.get(name, name)
+    """What a variant or method is called in documents, and what follows a comma; itself where it has no other name."""
+    name, *rest = name.split(", ")
+    return ", ".join([{REFINED: f"{_LABELS['full']}, refined"}.get(name) or _LABELS.get(name, name), *rest])
 
 
 def _heading(column: str) -> str:

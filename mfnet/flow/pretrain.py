@@ -1,13 +1,15 @@
 """Train RAFT-small on motion whose answer is known: `python -m mfnet.flow.pretrain`.
 
 From nothing, random textures under smooth motion teach the features to match; they give way to generated faces
-(`mfnet.flow.motion`) over the training. From the packaged weights (`--start packaged`) the faces come first. The batch
-of a step is a function of seed and step, so that an interrupted training goes on as an unbroken one would.
+(`mfnet.flow.motion`) over the training. From the packaged weights (`--start packaged`) the kinds of pairs are from the
+first step on what they end as otherwise. The batch of a step is a function of seed and step, so that an interrupted
+training goes on as an unbroken one would.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from mfnet.head.strangers import stranger
 
 # The packaged head, and strangers to it; errors are told of another one.
 _STRANGERS, _HELD_OUT = (2, 3, 4), 1
+NOTHING = "nothing"
 _DECAY = 0.8
 # Shares of the kinds of pairs, in the order of KINDS, at the beginning and from half of the training on.
 _FIRST_SHARES, _LAST_SHARES = (0.65, 0.15, 0.05, 0.05, 0.1, 0.0), (0.05, 0.25, 0.15, 0.3, 0.17, 0.08)
@@ -42,7 +45,7 @@ class StepBatches(Dataset[Pairs]):
     """The batch of every step, made as it is asked for."""
 
     def __init__(self, steps: int, batch: int, image_sizes: list[int], seed: int, settled: float) -> None:
-        """Batches of so many pairs; their kinds come in their last shares from the share `settled` of the steps on."""
+        """Batches of so many pairs; the shares of their kinds change over the share `settled` of the steps."""
         self._steps, self._batch, self._image_sizes, self._seed = steps, batch, image_sizes, seed
         self._settled = settled
 
@@ -103,8 +106,8 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
     """Train, resuming from `work/checkpoint.pt`, and write weights and training card beside the package's code.
 
     Args:
-        settings: start (nothing or packaged), steps, batch, image_sizes, updates, learning_rate, seed; only with the
-            same is a checkpoint resumed.
+        settings: start (nothing, or the digest of the packaged weights, to begin with them), steps, batch, image_sizes,
+            updates, learning_rate, seed; only with the same is a checkpoint resumed.
         work: folder of the checkpoint.
         workers: processes that make the batches.
     """
@@ -112,13 +115,13 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
     steps, updates = settings["steps"], settings["updates"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = raft_small()
-    if settings["start"] == "packaged":
+    if settings["start"] != NOTHING:
         model.load_state_dict(load_file(PACKAGED_WEIGHTS))
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=1e-5)
     start, curve, spent = _resume(work, settings, model, optimizer)
     began, recent = time.time() - spent, []
-    settled = 0.0 if settings["start"] == "packaged" else _SETTLED
+    settled = _SETTLED if settings["start"] == NOTHING else 0.0
     data = StepBatches(steps, settings["batch"], settings["image_sizes"], settings["seed"], settled)
     # A forked process could not use numba's threads, which the rasterizer has.
     context = "spawn" if workers else None
@@ -180,6 +183,8 @@ def package(model: torch.nn.Module, card: dict) -> None:
     estimator = RaftFlow(model.half().float(), card["updates"])
     head = stranger(anny_head(), _HELD_OUT)
     card["head"] = anny_head().fingerprint
+    if card["start"] != NOTHING:
+        card["started_from"] = json.loads(PACKAGED_WEIGHTS.with_suffix(".json").read_text())
     card["held_out_px"] = {f"{size} px": measure(estimator, head, size) for size in card["image_sizes"]}
     PACKAGED_WEIGHTS.parent.mkdir(exist_ok=True)
     save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, PACKAGED_WEIGHTS)
@@ -190,7 +195,7 @@ def package(model: torch.nn.Module, card: dict) -> None:
 def main() -> None:
     """Command line of the pretraining."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--start", choices=("nothing", "packaged"), default="nothing", help="weights to begin with")
+    parser.add_argument("--start", choices=(NOTHING, "packaged"), default=NOTHING, help="weights to begin with")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
@@ -201,6 +206,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
+    if settings["start"] != NOTHING:
+        settings["start"] = hashlib.blake2b(PACKAGED_WEIGHTS.read_bytes(), digest_size=6).hexdigest()
     pretrain(settings, work, workers)
 
 

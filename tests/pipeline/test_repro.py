@@ -49,6 +49,7 @@ def test_reports_are_made(clone: Clone) -> None:
 
 
 def test_the_documents_tables_are_those_of_the_run(clone: Clone) -> None:
+    texts = {name: (clone.folder / name).read_text() for name in ("README.md", "docs/results.md", "docs/people.md")}
     done = clone.run("pipeline.document_tables")
     assert done.returncode == 0, done.stderr[-2000:]
     means = pd.read_csv(clone.folder / "reports/tables/means.csv").set_index("method")
@@ -56,9 +57,10 @@ def test_the_documents_tables_are_those_of_the_run(clone: Clone) -> None:
     assert f"| MFNet | {means.loc['full', 'wild']} |" in readme
     assert (clone.folder / "reports/tables/3.md").read_text().strip() in results
     assert "| FaceScape, lab | 1 |" in (clone.folder / "docs/people.md").read_text()
-    clone.run("pipeline.document_tables")
+    assert clone.run("pipeline.document_tables").returncode == 0
     assert (clone.folder / "docs/results.md").read_text() == results
-    subprocess.run(["git", "checkout", "-q", "README.md", "docs"], cwd=clone.folder, check=True)
+    for name, text in texts.items():
+        (clone.folder / name).write_text(text)
 
 
 def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:

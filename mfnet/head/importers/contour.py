@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from trimesh.triangles import closest_point, points_to_barycentric
 
 from mfnet.errors import UserError
 from mfnet.head.model import N_CONTOUR_ROWS
@@ -78,32 +79,48 @@ def locate(
     face_index, barycentric = [], []
     for target in targets:
         holding, weights = flat.holding(target)
+        if not len(holding):
+            raise UserError("head model: the contour leaves the skin; expected landmarks 0 to 16 on the face's jaw")
         best = np.argmax((depth[faces[holding]] * weights).sum(1))
         face_index.append(holding[best])
         barycentric.append(weights[best])
     return np.array(face_index), np.array(barycentric)
 
 
-def on_triangles(points: Sequence[Mapping[int, float]], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks as weights of vertices, `{vertex: weight}`: triangles [N] and barycentrics [N, 3].
-
-    Raises:
-        UserError: no triangle has all vertices of a landmark.
-    """
+def on_edges(edges: Sequence[tuple], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks at vertices, `(a,)`, or on edges, `(a, b, share of b)`: triangles [N] and barycentrics [N, 3]."""
     face_index, barycentric = [], []
-    for landmark, weight_of in enumerate(points):
-        holding = np.flatnonzero(np.all([(faces == vertex).any(1) for vertex in weight_of], 0))
-        if not len(holding):
-            raise UserError(f"landmark {landmark}: no triangle has the vertices {', '.join(map(str, weight_of))}")
+    for a, *rest in edges:
+        b, share = rest or (a, 0.0)
+        holding = np.flatnonzero((faces == a).any(1) & (faces == b).any(1))
+        assert len(holding), f"{a} and {b} are no edge"
+        corners = faces[holding[0]]
         face_index.append(holding[0])
-        barycentric.append([weight_of.get(int(vertex), 0.0) for vertex in faces[holding[0]]])
+        barycentric.append((corners == a) * (1 - share) + (corners == b) * share)
     return np.array(face_index), np.array(barycentric)
 
 
-def on_edges(edges: Sequence[tuple], faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks at vertices, `(a,)`, or on edges, `(a, b, share of b)`: triangles [N] and barycentrics [N, 3]."""
-    points = [{edge[0]: 1.0} if len(edge) == 1 else {edge[0]: 1 - edge[2], edge[1]: edge[2]} for edge in edges]
-    return on_triangles(points, faces)
+def on_surface(
+    points: np.ndarray, neighbours: np.ndarray, template: np.ndarray, faces: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks at the nearest places of the surface: triangles [N] and barycentrics [N, 3].
+
+    Args:
+        points: [N, 3] where they belong.
+        neighbours: [N, K] vertices; a landmark comes to lie on a triangle that has one of its own.
+        template: [V, 3].
+        faces: [F, 3].
+    """
+    face_index, barycentric = [], []
+    for point, near in zip(points, neighbours, strict=True):
+        holding = np.flatnonzero(np.isin(faces, near).any(1))
+        triangles = template[faces[holding]]
+        places = closest_point(triangles, np.broadcast_to(point, (len(holding), 3)))
+        best = int(np.linalg.norm(places - point, axis=1).argmin())
+        weights = np.clip(points_to_barycentric(triangles[[best]], places[[best]])[0], 0, 1)
+        face_index.append(holding[best])
+        barycentric.append(weights / weights.sum())
+    return np.array(face_index), np.array(barycentric)
 
 
 def _slide(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray, yaw: float) -> np.ndarray:
@@ -115,6 +132,8 @@ def _slide(skin: Skin, rest_azimuth: np.ndarray, rest_level: np.ndarray, yaw: fl
         near = on_skin[np.abs(skin.level[on_skin] - rest_level[point]) < _SAME_LEVEL_MM]
         angle = side * skin.azimuth[near]
         near = near[(angle >= _SILHOUETTE_FROM) & (angle <= side * rest_azimuth[point] + 1e-6)]
+        if not len(near):
+            continue
         turned_x = skin.vertices[near, 0] * np.cos(yaw) + skin.vertices[near, 2] * np.sin(yaw)
         share = np.exp((side * turned_x - (side * turned_x).max()) / _SOFTNESS_MM)
         azimuths[point] = side * (share * side * skin.azimuth[near]).sum() / share.sum()

@@ -2,6 +2,7 @@
 
 Kept are the skin with the inside of the mouth, and the eyeballs' outer surface; teeth, gums and tongue are left out.
 GNM has no jaw joint: its jaw opens by what its lower-face directions do to the lower teeth, and that becomes a joint.
+Joints move with the skin around them, as FLAME's do; what the file says of joints and identities is not used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from mfnet.errors import UserError
 from mfnet.head.canvas import painted
-from mfnet.head.importers.contour import landmark_tables, on_triangles
+from mfnet.head.importers.contour import landmark_tables, on_surface
 from mfnet.head.importers.directions import directions_of_causes
 from mfnet.head.importers.gnm_file import GnmFile, read_gnm, read_landmarks
 from mfnet.head.importers.regions import face_by_place
@@ -23,7 +24,7 @@ from mfnet.head.model import EYES_MIDDLE, N_EXPRESSION, N_JOINTS, N_SHAPE, HeadM
 from mfnet.head.packaged import anny_head
 
 _NECK, _HEAD, _LEFT_EYE, _RIGHT_EYE = range(4)
-_ROOT, _JAW = 0, 2
+_JAW = 2
 _LOWER_FACE, _LOWER_TEETH = "lower_face_region_", "lower_teeth_and_gums"
 _EYE_SURFACE, _SKIN, _SOCKETS, _MOUTH, _EARS = "eye_exteriors", "skin", "eye_sockets", "mouth_sock", "ears"
 # The jaw is read off an opening of so many standard deviations, which has to turn it by so many radians at least.
@@ -79,7 +80,7 @@ def load_gnm(path: str | Path, landmarks: str | Path | None = None) -> tuple[Hea
         shape_directions=shape.astype(np.float32),
         expression_directions=expression.astype(np.float32),
         **_rig(content, kept, template, hinge, opening[kept.vertices], content.joints + shift),
-        **_landmarks(points, kept, template, ~regions["eyes"] & ~regions["mouth"] & ~regions["ears"], path),
+        **_landmarks(points, kept, template, regions["eyes"] | regions["mouth"], path),
         uv_coordinates=uv_coordinates.astype(np.float32),
         uv_faces=uv_faces,
         **grey_albedo(),
@@ -104,8 +105,12 @@ def _kept(content: GnmFile, path: Path) -> Kept:
     faces = place[content.triangles[triangles]]
     a, b, c = (content.template[vertices][faces[:, k]] for k in range(3))
     if (np.cross(b - a, c - a) * (a + b + c - 3 * content.template[skin].mean(0))).sum() < 0:
-        faces = faces[:, ::-1]
-    return Kept(vertices, place, triangles, faces, left[vertices], right[vertices])
+        faces = faces[:, ::-1].copy()
+    kept = Kept(vertices, place, triangles, faces, left[vertices], right[vertices])
+    for part, mask in (("left eye", kept.left), ("right eye", kept.right), ("skin", ~kept.left & ~kept.right)):
+        if not mask[faces].all(1).any():
+            raise UserError(f"{path}: the {part} has no triangle; expected the vertex_groups of GNM Head v3")
+    return kept
 
 
 def _group(content: GnmFile, name: str) -> np.ndarray:
@@ -178,24 +183,24 @@ def _rig(
 
 
 def _landmarks(
-    points: tuple[np.ndarray, np.ndarray], kept: Kept, template: np.ndarray, on_skin: np.ndarray, path: Path
+    points: tuple[np.ndarray, np.ndarray], kept: Kept, template: np.ndarray, off_skin: np.ndarray, path: Path
 ) -> dict[str, np.ndarray]:
     vertices, weights = kept.place[points[0]], points[1]
-    if (vertices[weights > 0] < 0).any():
-        raise UserError(f"{path}: a landmark lies on teeth, tongue or an eye's inside; expected all on the skin")
+    off = (vertices < 0) & (weights > 0)
+    if off.any():
+        raise UserError(
+            f"{path}: landmark {off.any(1).argmax()} lies on teeth, tongue or an eye's inside, not on the skin"
+        )
     places = (template[vertices] * weights[..., None]).sum(1)
-    # Not every table of GNM's has the contour from ear to ear: it is ordered by the angle about the nose.
+    # GNM's table does not have the whole contour from ear to ear: it is ordered by the angle about the nose.
     across, down = (places[:17] - places[27:36].mean(0))[:, :2].T * [[1], [-1]]
-    order = [*np.argsort(np.arctan2(across, down), kind="stable"), *range(17, 68)]
+    order = np.array([*np.argsort(np.arctan2(across, down), kind="stable"), *range(17, 68)])
+    vertices, places = vertices[order], places[order]
     heights = [places[part, 1].mean() for part in _DOWNWARDS]
     if places[36:42, 0].mean() > places[42:48, 0].mean() or sorted(heights, reverse=True) != heights:
         raise UserError(f"{path}: the landmarks are not iBUG's; expected 36 to 41 at the right eye, 17 to 26 the brows")
-    weight_of = [
-        {int(vertex): float(weight) for vertex, weight in zip(vertices[k], weights[k], strict=True) if weight > 0}
-        for k in order
-    ]
-    axis_z_mm = 1000 * places[order][[0, 16], 2].mean()
-    return landmark_tables(template, kept.faces, on_triangles(weight_of, kept.faces), ~on_skin, float(axis_z_mm))
+    landmarks = on_surface(places, vertices, template, kept.faces)
+    return landmark_tables(template, kept.faces, landmarks, off_skin, float(1000 * places[[0, 16], 2].mean()))
 
 
 def _regions(content: GnmFile, kept: Kept, template: np.ndarray) -> dict[str, np.ndarray]:

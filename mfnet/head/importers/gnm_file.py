@@ -6,6 +6,7 @@ forward; joints neck, head, left_eye and right_eye.
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -16,25 +17,28 @@ import numpy as np
 from mfnet.errors import UserError
 
 JOINTS = ("neck", "head", "left_eye", "right_eye")
-# Arrays that are read: what they count along each axis (names stand for one number throughout the file), and whether
-# they are indices.
-_LAYOUT: dict[str, tuple[tuple[str | int, ...], bool]] = {
-    "template_vertex_positions": (("vertices", 3), False),
-    "template_joint_positions": (("joints", 3), False),
-    "vertex_identity_basis": (("identities", "vertices", 3), False),
-    "expression_basis": (("expressions", "vertices", 3), False),
-    "skinning_weights": (("joints", "vertices"), False),
-    "pose_correctives_regressor": (("9 joints", "3 vertices"), False),
-    "triangles": (("triangles", 3), True),
-    "triangle_uvs": (("triangles", 3, 2), False),
-    "vertex_groups": (("groups", "vertices"), False),
+# Arrays that are read: what they count along each axis (names stand for one number throughout the file), and numpy's
+# letters of the types that they may have.
+_LAYOUT: dict[str, tuple[tuple[str | int, ...], str]] = {
+    "template_vertex_positions": (("vertices", 3), "f"),
+    "template_joint_positions": (("joints", 3), "f"),
+    "vertex_identity_basis": (("identities", "vertices", 3), "f"),
+    "expression_basis": (("expressions", "vertices", 3), "f"),
+    "skinning_weights": (("joints", "vertices"), "f"),
+    "pose_correctives_regressor": (("9 joints", "3 vertices"), "f"),
+    "triangles": (("triangles", 3), "iu"),
+    "triangle_uvs": (("triangles", 3, 2), "f"),
+    "vertex_groups": (("groups", "vertices"), "fiub"),
 }
 _NAMES = {"joint_names": "joints", "expression_names": "expressions", "vertex_group_names": "groups"}
 # Names in files before version 3.0 was settled, and what they are now.
 _OLD_EXPRESSIONS = {"mouth_": "lower_face_region_"}
 _OLD_GROUPS = {"lower_teeth": "lower_teeth_and_gums", "eyeball_exterior": "eye_exteriors"}
+_OLD_EARS = ("left_ear", "right_ear")
 _IN_GROUP = 0.5
 _SUM_TOLERANCE = 1e-3
+# The landmarks' weights are written with three decimals each.
+_ROUNDED = 5e-3
 # Eyes of adults are so far apart, metres; who has another unit lies far outside.
 _EYES_APART = (0.04, 0.09)
 _LANDMARK_FILE, _IN_CHECKOUT = "head_sparse_68.txt", Path("../../landmarks")
@@ -83,6 +87,12 @@ def read_gnm(path: Path) -> GnmFile:
     if np.abs(weights.sum(0) - 1).max() > _SUM_TOLERANCE or set(range(len(weights))) != set(order):
         raise UserError(f"{path}: skinning_weights are not four joints' shares that sum to one at each vertex")
     n_vertices = sizes["vertices"]
+    groups = {
+        _OLD_GROUPS.get(name, name): values > _IN_GROUP
+        for name, values in zip(names["vertex_group_names"], arrays["vertex_groups"], strict=True)
+    }
+    if "ears" not in groups and all(ear in groups for ear in _OLD_EARS):
+        groups["ears"] = groups[_OLD_EARS[0]] | groups[_OLD_EARS[1]]
     return GnmFile(
         template=arrays["template_vertex_positions"].astype(np.float64),
         joints=joints,
@@ -93,10 +103,7 @@ def read_gnm(path: Path) -> GnmFile:
         correctives=arrays["pose_correctives_regressor"].reshape(-1, 9, n_vertices, 3)[order],
         triangles=arrays["triangles"].astype(np.int64),
         triangle_uvs=arrays["triangle_uvs"].astype(np.float64),
-        groups={
-            _OLD_GROUPS.get(name, name): values > _IN_GROUP
-            for name, values in zip(names["vertex_group_names"], arrays["vertex_groups"], strict=True)
-        },
+        groups=groups,
     )
 
 
@@ -116,7 +123,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, int]:
     """The counts of the file, once every array agrees with them."""
     sizes: dict[str, int] = {}
-    for name, (axes, is_index) in _LAYOUT.items():
+    for name, (axes, kinds) in _LAYOUT.items():
         array = arrays[name]
         for axis in axes:
             if isinstance(axis, str) and axis not in sizes and array.ndim == len(axes):
@@ -125,8 +132,8 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, int]:
         expected = tuple(sizes.get(axis, 0) if isinstance(axis, str) else axis for axis in axes)
         if array.shape != expected:
             raise UserError(f"{path}: {name} has shape {array.shape}, expected {expected}")
-        if array.dtype.kind not in ("iu" if is_index else "f") or not np.isfinite(array).all():
-            raise UserError(f"{path}: {name} does not hold finite {'indices' if is_index else 'numbers'}")
+        if array.dtype.kind not in kinds or not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} does not hold finite {'indices' if kinds == 'iu' else 'numbers'}")
     triangles = arrays["triangles"]
     if not len(triangles) or not 0 <= triangles.min() <= triangles.max() < sizes["vertices"]:
         raise UserError(f"{path}: triangles do not refer to vertices 0..{sizes['vertices'] - 1}")
@@ -160,14 +167,17 @@ def read_landmarks(path: Path | None, head_path: Path, n_vertices: int) -> tuple
     if not known:
         raise UserError(f"convert gnm: no file at {places[0]}; name GNM's {_LANDMARK_FILE} with --landmarks")
     try:
-        table = np.loadtxt(known[0], ndmin=2)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            table = np.loadtxt(known[0], ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{known[0]}: not a table of numbers ({error}); expected GNM's {_LANDMARK_FILE}") from error
     if table.shape != (68, 6) or not np.isfinite(table).all():
         raise UserError(f"{known[0]}: has shape {table.shape}, expected 68 rows of vertex and weight, three times")
     vertices, weights = table[:, ::2], table[:, 1::2]
-    if (vertices != np.round(vertices)).any() or vertices.min() < 0 or vertices.max() >= n_vertices:
-        raise UserError(f"{known[0]}: names vertex {vertices.max():g}, expected 0..{n_vertices - 1}")
-    if weights.min() < -_SUM_TOLERANCE or np.abs(weights.sum(1) - 1).max() > _SUM_TOLERANCE:
-        raise UserError(f"{known[0]}: the weights of a landmark do not sum to one")
-    return vertices.astype(np.int64), weights
+    wrong = (vertices != np.round(vertices)) | (vertices < 0) | (vertices >= n_vertices)
+    if wrong.any():
+        raise UserError(f"{known[0]}: names vertex {vertices[wrong][0]:g}, expected whole numbers 0..{n_vertices - 1}")
+    total = weights.sum(1, keepdims=True)
+    if weights.min() < -_ROUNDED or np.abs(total - 1).max() > _ROUNDED:
+        raise UserError(f"{known[0]}: the weights of landmark {np.abs(total - 1).argmax()} do not sum to one")
+    return vertices.astype(np.int64), weights / total

@@ -38,9 +38,9 @@ _EXPRESSION_STRENGTH = 0.25
 _JAW_OPEN, _LIPS_SHUT = "jawOpen", "mouthClose"
 # The ears, seen from aside: middle and half axes of an ellipse, y and z in metres, and how far from the middle plane.
 _EAR_MIDDLE, _EAR_REACH, _EAR_ASIDE_M = np.array([-0.006, -0.050]), np.array([0.032, 0.022]), 0.06
-# Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. What is seen of the person's
-# halves are mirror images about u = 0.5, as the fused texture's mirrored half needs. Tiles do not touch: a texel at the
-# rim of one would show the other's colour.
+# Where each material's tile of the OBJs' texture space goes: u0, v0, width, height. The person's two halves are mirror
+# images about u = 0.5, as the fused texture needs. Tiles do not touch, or a texel at the rim of one would show the
+# other's colour.
 _CHARTS = {
     "M_Face": (0.2, 0.41, 0.6, 0.58), "M_BackHead": (0.3, 0.01, 0.4, 0.38),
     "M_ScleraLeft": (0.82, 0.22, 0.17, 0.17), "M_IrisLeft": (0.82, 0.02, 0.17, 0.17),
