@@ -1,4 +1,7 @@
-"""`mfnet reconstruct | evaluate | convert | doctor`."""
+"""`mfnet reconstruct | evaluate | convert | doctor`.
+
+Each command imports what it needs, so that `mfnet --help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from mfnet.config import load_params
 from mfnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +82,10 @@ def _add_converters(commands: Any) -> None:
 
 
 def _reconstruct(chosen: argparse.Namespace) -> None:
-    from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415  each command imports what it needs
+    import numpy as np  # noqa: PLC0415
+
+    from mfnet.config import load_params  # noqa: PLC0415
+    from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415
     from mfnet.head import load_head  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
 
@@ -118,6 +120,7 @@ def _reconstruct(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
+    from mfnet.config import load_params  # noqa: PLC0415
     from mfnet.data.facescape import Benchmark  # noqa: PLC0415
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
     from mfnet.evaluation.baselines import BASELINES, ONE_VIEW, baseline  # noqa: PLC0415
@@ -194,6 +197,10 @@ def _write_head(head: HeadModel, target: Path) -> None:
 
 
 def _doctor(chosen: argparse.Namespace) -> None:
+    import torch  # noqa: PLC0415
+
+    from mfnet.config import load_params  # noqa: PLC0415
+
     print(f"python {sys.version.split()[0]}")
     for package in ("torch", "torchvision", "numpy", "numba", "opencv-python", "face-alignment", "lightning"):
         print(f"{package} {importlib.metadata.version(package)}")
