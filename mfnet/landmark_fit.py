@@ -124,12 +124,36 @@ class LandmarkFit:
                 name: getattr(start, name)[:, None].repeat(1, landmarks.shape[1], 1) for name in ("expression", "jaw")
             }
             start = start._replace(**own)
+        placed = self._placed(start, landmarks)
+        return self.refine(Parameters(*(part.to(landmarks.device) for part in placed)), landmarks, lens)
+
+    def _placed(self, start: Parameters, landmarks: Tensor) -> Parameters:
+        """The start with every view's rotation and camera those of the mean head placed by the landmarks."""
         poses = [self._rigid.pose(view.numpy().astype(np.float64)) for view in landmarks.cpu().flatten(0, 1)]
         rotation = torch.tensor(np.stack([pose.axis_angle for pose in poses]), dtype=torch.float32)
         size = torch.tensor([[np.log(pose.scale / TYPICAL_SCALE)] for pose in poses], dtype=torch.float32)
         camera = torch.cat([size, landmarks.cpu().flatten(0, 1).mean(1)], 1)
-        placed = start._replace(rotation=rotation.view_as(start.rotation), camera=camera.view_as(start.camera))
-        return self.refine(Parameters(*(part.to(landmarks.device) for part in placed)), landmarks, lens)
+        rotation, camera = rotation.view_as(start.rotation), camera.view_as(start.camera)
+        return start._replace(rotation=rotation.to(start.rotation), camera=camera.to(start.camera))
+
+    def nearest_start(self, start: Parameters, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
+        """The start, but in views where its landmarks are further off than the placed mean head's, that head's pose.
+
+        Least squares does not turn a head round: from a profile to the wrong side it finds a monster instead.
+        """
+        placed = self._placed(start, landmarks)
+        poses = ("rotation", "camera")
+
+        def missed(parameters: Parameters) -> Tensor:
+            exact = Parameters(*(part.detach().cpu().double() for part in parameters))
+            own = None if lens is None else Lens(*(part.cpu().double() for part in lens))
+            seen = decode(self._flame, exact, lens=own).landmarks[..., :2]
+            return (seen - landmarks.cpu().double().flatten(0, 1)).square().sum((1, 2)).view(landmarks.shape[:2])
+
+        further = (missed(start) > missed(placed))[..., None].to(start.rotation.device)
+        return start._replace(
+            **{name: torch.where(further, getattr(placed, name), getattr(start, name)) for name in poses}
+        )
 
     def refine(self, start: Parameters, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Continue from given parameters; albedo and light stay as they are."""

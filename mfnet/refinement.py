@@ -89,6 +89,7 @@ class Refinement:
             landmarks: [B, N, 68, 2] in [-1, 1].
             lens: of the unrolled views, where the focal lengths are known.
         """
+        start = self._by_landmarks.nearest_start(start, landmarks, lens)
         parameters = self._by_landmarks.refine(start, landmarks, lens)
         if pixels.shape[1] == 1 or not self._fit.rounds:
             return parameters

@@ -137,6 +137,22 @@ def test_one_photograph_has_its_landmarks_alone(head: HeadModel, sitting: Sittin
     refine = Refinement(head, PARAMS, FitParams(iterations=5), SIZE, load_flow_estimator("dis"))
     one = mean_parameters(2, 1, PARAMS)
     found = refine(one, sitting.pixels[:, :1], sitting.landmarks[:, :1])
-    expected = LandmarkFit(head, PARAMS, FitParams(iterations=5)).refine(one, sitting.landmarks[:, :1])
+    fit = LandmarkFit(head, PARAMS, FitParams(iterations=5))
+    expected = fit.refine(fit.nearest_start(one, sitting.landmarks[:, :1]), sitting.landmarks[:, :1])
     for name in ("shape", "rotation", "camera"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
+def test_an_answer_turned_to_the_wrong_side_does_not_end_as_a_monster(head: HeadModel) -> None:
+    true = mean_parameters(1, 2, PARAMS)
+    shape = torch.randn(1, 100, generator=torch.Generator().manual_seed(2)).clamp(-2, 2)
+    true = true._replace(shape=shape, rotation=torch.tensor([[[0.0, 1.2, 0.0], [0.0, 0.1, 0.0]]]))
+    landmarks = decode(Flame(head), true).landmarks[None, ..., :2]
+    wrong = true._replace(rotation=torch.tensor([[[0.0, -1.0, 0.0], [0.0, 0.11, 0.0]]]))
+    fit = LandmarkFit(head, PARAMS, FitParams())
+    nearest = fit.nearest_start(wrong, landmarks)
+    # The second view was right, and stays as it was.
+    torch.testing.assert_close(nearest.rotation[:, 1], wrong.rotation[:, 1])
+    refined = Refinement(head, PARAMS, FitParams(), SIZE, Still())(wrong, torch.zeros(1, 2, 3, SIZE, SIZE), landmarks)
+    torch.testing.assert_close(refined.rotation, true.rotation, atol=0.05, rtol=0)
+    assert refined.shape.abs().max() < 2.5
