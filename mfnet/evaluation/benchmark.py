@@ -195,7 +195,8 @@ def load_scores(folder: Path, trainings: Mapping[str, Sequence[str]]) -> dict[st
         if missing and len(missing) < len(paths):
             raise UserError(f"report: {missing[0]} is missing; run its evaluate stage, or leave out its seed")
         if not missing:
-            found[method] = [pd.read_csv(path) for path in paths]
+            # Names that are all digits, as the wild set's are, would else be read as numbers.
+            found[method] = [pd.read_csv(path, dtype={"stem": str, "person": str}) for path in paths]
     if not found:
         raise UserError(f"report: no scores in {folder}; run the evaluate stage")
     return found

@@ -422,7 +422,7 @@ def test_missing_constants_are_named(root: Path, tmp_path: Path) -> None:
         Benchmark(tmp_path)
 
 
-def scored(cd: list[float], stems: str = "ab") -> pd.DataFrame:
+def scored(cd: list[float], stems: Sequence[str] = "ab") -> pd.DataFrame:
     metrics = {"cd_mm": cd, "mne_rad": 0.1, "completeness": 1.0}
     metrics["failure"] = ["no face" if np.isnan(value) else "" for value in cd]
     return pd.DataFrame({"setting": "wild", "stem": list(stems), "bin": "0-5", **metrics})
@@ -438,6 +438,15 @@ def test_a_methods_trainings_are_averaged_item_by_item_and_one_failure_is_the_it
     assert both["failure"].tolist() == ["", "no face"]
     assert summarise(both)["wild"]["0-5"] == {
         "cd_mm": 1.5, "mne_rad": 0.1, "completeness": 1.0, "n": 2, "done_rate": 0.5}  # fmt: skip
+
+
+def test_names_of_digits_are_read_as_names_by_whoever_has_only_these(tmp_path: Path) -> None:
+    scored([1.0, 2.0], ["000", "001"]).to_csv(tmp_path / "no_eye.csv", index=False)
+    scored([1.0, 2.0, 3.0], ["000", "001", "00_0_00"]).to_csv(tmp_path / "full.csv", index=False)
+    read = load_scores(tmp_path, {"full": ["full"], "no_eye": ["no_eye"]})
+    assert read["no_eye"][0]["stem"].tolist() == ["000", "001"]
+    both = read["no_eye"][0].merge(read["full"][0], on="stem")
+    assert len(both) == 2
 
 
 def test_scores_that_are_missing_or_of_other_items_are_refused(tmp_path: Path) -> None:
