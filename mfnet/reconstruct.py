@@ -247,7 +247,8 @@ class Reconstructor:
         for position, photograph in enumerate(photographs):
             image = photograph if isinstance(photograph, np.ndarray) else read_image(Path(photograph))
             if image is None:
-                raise UserError(f"reconstruct: {photograph} is not a readable image")
+                missing = not Path(str(photograph)).is_file()
+                raise UserError(f"reconstruct: {photograph} {'is missing' if missing else 'is not a readable image'}")
             points = landmarks[position] if landmarks is not None else self._find(image)
             if points is None:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")

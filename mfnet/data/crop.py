@@ -43,7 +43,8 @@ def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
 
 def read_image(path: Path) -> np.ndarray | None:
     """RGB uint8 [H, W, 3], or None where the file is missing or unreadable."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    # Of a missing file OpenCV would warn in words of its own.
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     return None if image is None else np.ascontiguousarray(image[..., ::-1])
 
 

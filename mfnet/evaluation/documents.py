@@ -111,12 +111,9 @@ def headline(means: pd.DataFrame, methods: Mapping[str, str], columns: Sequence[
         "wild": paper.query("table == 1")["cd_mm"].mean(),
         "lab, three views": paper.query("table == 2")["cd_mm"].iloc[0],
     }
-    rows.append(
-        [
-            "the paper's MFNet, real people (wild: mean of its bins)",
-            *(f"{known[name]:.2f}" if name in known else "-" for name in columns),
-        ]
-    )
+    of_bins = " (wild: mean of its bins)" if "wild" in columns else ""
+    figures = [f"{known[name]:.2f}" if name in known else "-" for name in columns]
+    rows.append([f"the paper's MFNet, real people{of_bins}", *figures])
     return markdown(pd.DataFrame(rows, columns=["", *columns]))
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mfnet.config import HeadParams
 from mfnet.errors import UserError
+from mfnet.head.archive import read_npz
 
 N_SHAPE, N_EXPRESSION, N_POSE_CORRECTIVES, N_JOINTS = 300, 100, 36, 5
 N_STATIC_LANDMARKS, N_CONTOUR_LANDMARKS, N_CONTOUR_ROWS = 51, 17, 79
@@ -200,11 +199,7 @@ class HeadModel:
             from mfnet.head.importers.flame import load_flame  # noqa: PLC0415  avoids a cycle
 
             return load_flame(path, landmarks, **flame_files)
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
-            raise UserError(f"head.path: {path} is not a readable head .npz ({error})") from error
+        arrays = read_npz(path, "a head.npz, as `mfnet convert` writes it")
         named: dict[str, Any] = {
             part: {name[len(start) :]: arrays.pop(name) for name in list(arrays) if name.startswith(start)}
             for part, start in _NAMED.items()

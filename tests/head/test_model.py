@@ -31,7 +31,7 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.npz").read_bytes()
     for broken in (b"not a zip", b"", whole[: len(whole) // 2], whole[:-10]):
         (tmp_path / "head.npz").write_bytes(broken)
-        with pytest.raises(UserError, match=r"not a readable head \.npz"):
+        with pytest.raises(UserError, match=r"not an \.npz file|damaged"):
             HeadModel.load(tmp_path / "head.npz")
     np.savez(tmp_path / "other.npz", template=np.zeros((4, 3)))
     with pytest.raises(UserError, match="lacks the array faces"):

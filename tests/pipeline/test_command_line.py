@@ -90,4 +90,4 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     assert str(stopped.value).startswith("error: reconstruct: --focal 1500; expected")
     with pytest.raises(SystemExit) as stopped:
         cli.main(["reconstruct", "nothing.png"])
-    assert str(stopped.value).startswith("error: reconstruct: nothing.png is not a readable image")
+    assert str(stopped.value).startswith("error: reconstruct: nothing.png is missing")

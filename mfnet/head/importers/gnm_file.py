@@ -7,14 +7,13 @@ forward; joints neck, head, left_eye and right_eye.
 from __future__ import annotations
 
 import warnings
-import zlib
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mfnet.errors import UserError
+from mfnet.head.archive import read_npz
 
 JOINTS = ("neck", "head", "left_eye", "right_eye")
 # Arrays that are read: what they count along each axis (names stand for one number throughout the file), and numpy's
@@ -109,15 +108,12 @@ def read_gnm(path: Path) -> GnmFile:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"convert gnm: no file at {path}; expected gnm_head.npz of GNM Head v3")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in (*_LAYOUT, *_NAMES) if name not in archive.files]
-            if missing:
-                raise UserError(f"{path}: lacks {missing[0]}; expected gnm_head.npz of GNM Head v3")
-            return {name: archive[name] for name in (*_LAYOUT, *_NAMES)}
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not a readable .npz ({error}); expected gnm_head.npz of GNM Head v3") from error
+        raise UserError(f"convert gnm: no file at {path}; gnm_head.npz is downloaded from github.com/google/GNM")
+    arrays = read_npz(path, "gnm_head.npz of GNM Head v3")
+    missing = [name for name in (*_LAYOUT, *_NAMES) if name not in arrays]
+    if missing:
+        raise UserError(f"{path}: lacks {missing[0]}; expected gnm_head.npz of GNM Head v3")
+    return arrays
 
 
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mfnet.errors import UserError
+from mfnet.head.archive import read_npz
 
 _GREY_SIZE = 64
 # The display rule of the AlbedoMM authors: (share * (diffuse + specular)) to the power of 1 / gamma.
@@ -31,11 +30,7 @@ def load_texture(path: Path, faces: np.ndarray, uv: str | Path | None = None) ->
     Raises:
         UserError: not one of these files, an array has the wrong shape, or coordinates are missing.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            space = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not a readable .npz ({error}); expected {_KNOWN}") from error
+    space = read_npz(path, _KNOWN)
     if "mean" in space and "tex_dir" in space:
         mean, basis = space["mean"].astype(np.float32) / 255, space["tex_dir"].astype(np.float32) / 255
     elif "MU" in space and "PC" in space and "specMU" in space:

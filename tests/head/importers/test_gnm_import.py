@@ -236,7 +236,7 @@ def not_finite(array: np.ndarray) -> np.ndarray:
 
 WRONG: dict[str, tuple[Callable[[dict], dict], str]] = {
     "an array is missing": (lambda a: {k: v for k, v in a.items() if k != "vertex_groups"}, "lacks vertex_groups"),
-    "pickled names": (with_changed("joint_names", lambda a: a.astype(object)), "not a readable .npz"),
+    "pickled names": (with_changed("joint_names", lambda a: a.astype(object)), "holds pickled objects"),
     "names that are none": (with_changed("joint_names", lambda a: np.arange(len(a))), "joint_names is not 4 names"),
     "too few vertices": (with_changed("expression_basis", lambda a: a[:, 1:]), "expression_basis has shape"),
     "one dimension less": (with_changed("vertex_groups", lambda a: a[0]), "vertex_groups has shape"),

@@ -75,5 +75,5 @@ def test_what_is_no_texture_space_is_one_line(tmp_path: Path, head: HeadModel, s
     damaged = bytearray(path.read_bytes())
     damaged[200] ^= 0xFF
     path.write_bytes(damaged)
-    with pytest.raises(UserError, match=r"not a readable \.npz"):
+    with pytest.raises(UserError, match="damaged"):
         load_texture(path, head.faces)
