@@ -188,7 +188,7 @@ def test_a_trained_folder_reconstructs_from_one_view_and_from_three(setting: Set
         assert "texture.png" in (tmp_path / f"out{count}" / "mesh.mtl").read_text()
     with pytest.raises(UserError, match="no photograph given"):
         reconstructor([])
-    with pytest.raises(UserError, match="not a readable image"):
+    with pytest.raises(UserError, match="is missing"):
         reconstructor([tmp_path / "nothing.png"])
 
 
