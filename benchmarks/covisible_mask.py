@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from mfnet.covisible import landmark_mask, visible_landmarks
 from mfnet.flow import load_flow_estimator
-from mfnet.flow.motion import exact_flow
-from mfnet.flow.store import forward_backward_consistency
+from mfnet.flow.consistency import forward_backward_consistency
 from mfnet.head import Flame, HeadModel, anny_head
 from mfnet.head.strangers import stranger
+from mfnet.method.covisible import landmark_mask, visible_landmarks
+from mfnet.pretraining.motion import exact_flow
 from mfnet.render import Renderer, View
 from mfnet.render.camera import orthographic_project
 
@@ -151,11 +151,11 @@ def main() -> None:
     parser.add_argument("--stranger", type=int, default=1, help="which stranger to the packaged head is seen")
     parser.add_argument("--consistency", action="store_true", help="also ask that flow agrees both ways")
     parser.add_argument("--picture", type=Path, help="draw one person to this file")
-    chosen = parser.parse_args()
-    head = stranger(anny_head(), chosen.stranger)
-    print(table(head, chosen.people, chosen.consistency).to_markdown(index=False, floatfmt=".3f"))
-    if chosen.picture:
-        cv2.imwrite(str(chosen.picture), picture(head)[..., ::-1])
+    options = parser.parse_args()
+    head = stranger(anny_head(), options.stranger)
+    print(table(head, options.people, options.consistency).to_markdown(index=False, floatfmt=".3f"))
+    if options.picture:
+        cv2.imwrite(str(options.picture), picture(head)[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from mfnet.config import Params, load_params
 from mfnet.data.facescape import Benchmark, WildItem, read_obj
 from mfnet.data.landmarks import landmark_detector
 from mfnet.evaluation.benchmark import plan
-from mfnet.evaluation.facescape import Mesh, Score, score_lab, score_wild
-from mfnet.evaluation.methods import MeanHeadMethod, Photographs
-from mfnet.head import load_head
-from mfnet.landmark_fit import MeanHeadFit
+from mfnet.evaluation.methods.jobs import Photographs, Placed
+from mfnet.evaluation.methods.mean_head import MeanHeadMethod
+from mfnet.evaluation.protocol.scores import Mesh, Score, score_lab, score_wild
+from mfnet.fitting.landmark_fit import MeanHeadFit
+from mfnet.settings import open_head
 
 try:
     import embreex  # noqa: F401
@@ -52,13 +53,13 @@ def generated_items(params: Params, count: int) -> Iterator[Item]:
     """The mean head on the first items of the generated tree, as many wild as lab."""
     root = params.data.facescape
     photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    method = MeanHeadMethod(MeanHeadFit(load_head(params.head)), photographs, params.data.crop_scale)
+    method = MeanHeadMethod(MeanHeadFit(open_head(params.head)), photographs, params.data.crop_scale)
     jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=False)
     spread = np.linspace(0, len(jobs) - 1, count).astype(int)
-    for job, vertices in zip([jobs[k] for k in spread], method([jobs[k] for k in spread]), strict=True):
+    for job, placed in zip([jobs[k] for k in spread], method([jobs[k] for k in spread]), strict=True):
         item, truth = job.item, Mesh(*read_obj(job.item.mesh))
-        assert isinstance(vertices, np.ndarray)
-        prediction = Mesh(vertices, method.faces)
+        assert isinstance(placed, Placed)
+        prediction = Mesh(placed.vertices, method.faces)
         camera = {"rotation": item.rotation, "head_center": item.head_center}
         if isinstance(item, WildItem):
             yield Item("wild", truth, prediction, camera | {"pupil_scale": item.pupil_scale})
@@ -194,8 +195,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Milliseconds an item of FaceScape's benchmark, ours and transcribed.")
     parser.add_argument("--items", type=int, default=24, help="of the generated tree in params.yaml")
     parser.add_argument("--cases", type=Path, help="a folder of worked cases to score instead")
-    chosen = parser.parse_args()
-    items = list(worked_cases(chosen.cases) if chosen.cases else generated_items(load_params(), chosen.items))
+    options = parser.parse_args()
+    items = list(worked_cases(options.cases) if options.cases else generated_items(load_params(), options.items))
     mine, milliseconds = _timed(ours, items)
     row: dict[str, float] = {"items": len(items), "ours, ms": milliseconds}
     if igl is not None:

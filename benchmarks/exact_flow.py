@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from mfnet.config import Params
-from mfnet.data.triplets import VIEWS
-from mfnet.flow.motion import exact_flow
-from mfnet.flow.store import PAIRS, pair_rows
+from mfnet.data.flow_store import pair_rows, write_shard
+from mfnet.data.pairs import PAIR_VIEWS, PAIRS, VIEWS
+from mfnet.method.covisible import pair_landmark_masks
 from mfnet.parallel import parallel_map
+from mfnet.pretraining.motion import exact_flow
 from mfnet.render import Renderer
 from mfnet.render.camera import ndc_to_pixel
 from mfnet.synthesis.multipie_tree import IMAGE_SIZE, Shot, Sitting
 from mfnet.synthesis.person import sculptor_of
 
 # The head that the generated people are drawn from; the method may have another.
+_ALL = 0.999
 _WORLD_HEAD = Path("data/raw/head.npz")
 
 
@@ -32,7 +33,7 @@ def write_exact_flow(triplets: pd.DataFrame, params: Params, target: Path) -> No
     target.mkdir(parents=True, exist_ok=True)
     groups = [group for _, group in triplets.groupby("front_shard", sort=True)]
     for shard, table in parallel_map(partial(_exact_rows, params=params), groups, "exact flow", params.engine.workers):
-        pq.write_table(pa.Table.from_pylist(table), target / f"{shard}.parquet")
+        write_shard(target / f"{shard}.parquet", table)
 
 
 def _exact_rows(group: pd.DataFrame, params: Params) -> tuple[str, list[dict]]:
@@ -43,17 +44,22 @@ def _exact_rows(group: pd.DataFrame, params: Params) -> tuple[str, list[dict]]:
     shots = {(shot.recording, shot.camera): shot for shot in sitting.shots()}
     # A triplet's views are of one sitting, so in one shard.
     taken = pd.read_parquet(f"data/faces/{shard}.parquet", columns=["recording", "camera"])
-    seen = {}
+    views = {}
     for view in VIEWS:
         photographs = taken.iloc[group[f"{view}_row"]].itertuples(index=False)
         placed = _in_crops([shots[tuple(of)] for of in photographs], group[f"{view}_crop"].tolist())
-        seen[view] = renderer.view(placed, placed)
-    rows = []
+        views[view] = renderer.view(placed, placed)
+    stride = params.flow.stride
+    flows, agreed = [], []
     for a, b in PAIRS:
-        flow, _ = exact_flow(renderer, seen[a], seen[b])
-        _, covisible = exact_flow(renderer, seen[b], seen[a])
-        rows += pair_rows(group, a, b, flow, covisible, params.flow.stride)
-    return shard, rows
+        flows.append(avg_pool2d(exact_flow(renderer, views[a], views[b])[0], stride))
+        covisible = exact_flow(renderer, views[b], views[a])[1]
+        agreed.append(avg_pool2d(covisible.float(), stride)[:, 0] > _ALL)
+    landmarks = torch.from_numpy(np.stack([np.stack(group[f"{v}_landmarks"]).reshape(-1, 68, 2) for v in VIEWS], 1))
+    yaws = torch.from_numpy(np.stack([group[f"{view}_yaw"] for view in VIEWS], 1))
+    masks = pair_landmark_masks(landmarks, yaws, PAIR_VIEWS, params.data.image_size // stride)[:, :, 0] > 0
+    measured = (torch.stack(flows, 1).numpy(), torch.stack(agreed, 1).numpy(), masks.numpy())
+    return shard, pair_rows(map(str, group.index), *measured, stride=stride)
 
 
 def _in_crops(shots: Sequence[Shot], crops: Sequence[np.ndarray]) -> Tensor:

@@ -1,11 +1,12 @@
 """What each flow estimator is worth here: `python benchmarks/flow.py` prints three Markdown tables.
 
-The first has errors in pixels on pairs of a held-out head whose flow is known (`mfnet.flow.motion`), and the time of a
-pair beside OpenCV's DIS. The second has, for every form of equation 6, the time of the term with its gradient for four
-pairs, and where that gradient points: its cosine with the way back to the true parameters, from parameters that miss
-them as a half-trained network does; the landmark term of equation 7 is the last row. The third has by how many pixels,
-over the covisible mask, the same skin in two photographs is missed by the head alone ("no flow") and by the head with
-the flow to its render: from those parameters, and from a fit to landmarks, exact ones or as noisy as a detector's.
+The first has errors in pixels on pairs of a held-out head whose flow is known (`mfnet.pretraining.motion`), and the
+time of a pair beside OpenCV's DIS. The second has, for every form of equation 6, the time of the term with its gradient
+for four pairs, and where that gradient points: its cosine with the way back to the true parameters, from parameters
+that miss them as a half-trained network does. Its last row is the landmark term of equation 7. The third has by how
+many pixels, over the covisible mask, the same skin in two photographs is missed: by the head alone ("no flow"), and by
+the head with the flow to its render. It starts from those parameters, and from a fit to landmarks, exact ones or as
+noisy as a detector's.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, cosine_similarity
 
-from mfnet import losses
-from mfnet.config import FitParams, HeadParams
-from mfnet.covisible import landmark_mask
+from mfnet.config import FitParams
 from mfnet.data.batches import TripletBatch
+from mfnet.data.pairs import PAIR_VIEWS, PAIRS, REVERSED_PAIRS, PairEvidence
 from mfnet.errors import UserError
+from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.landmark_fit import LandmarkFit
 from mfnet.flow import FlowEstimator, load_flow_estimator
-from mfnet.flow.motion import KINDS, exact_flow
-from mfnet.flow.pretrain import end_point_error, measure
-from mfnet.flow.store import PAIRS
-from mfnet.guided_flow import GuidedFlow
-from mfnet.head import Flame, HeadModel, anny_head
+from mfnet.head import Directions, HeadModel, anny_head
 from mfnet.head.strangers import stranger
-from mfnet.landmark_fit import LandmarkFit
-from mfnet.multiview import ViewPairs, correspondences, measured_pairs, project_pairs, render_pairs
-from mfnet.network import Parameters, decode, mean_parameters
+from mfnet.method import losses
+from mfnet.method.covisible import pair_landmark_masks
+from mfnet.method.multiview import correspondences, measured_pairs, project_pairs, render_pairs
+from mfnet.method.network import Parameters, decode, mean_parameters
+from mfnet.method.views import Decoder, ProjectedPairs, Scene, ViewPairs
+from mfnet.pretraining.motion import KINDS, exact_flow
+from mfnet.pretraining.raft import end_point_error, measure
 from mfnet.render import Renderer
 from mfnet.render.renderer import View
 
 NAMES = ("packaged", "classical", "dis", "torchvision:small", "torchvision:large")
-VIEWS = ("front", "left", "right")
 _SIZE, _STRIDE, _N_ALBEDO = 128, 4, 20
-_HEAD = HeadParams(path=Path("head.npz"), n_albedo=_N_ALBEDO)
+_DIRECTIONS = Directions(n_albedo=_N_ALBEDO)
 _PAIRS_A_STEP = 4
 _YAWS = (15, 30, 45, 60, 75)
 # Of a landmark, a deviation in [-1, 1]: about two per cent of the distance of the outer eye corners.
@@ -54,13 +55,13 @@ _MISSED = {"shape": 0.7, "expression": 0.4, "rotation": 0.05, "camera": 0.02}
 
 def estimators() -> dict[str, FlowEstimator]:
     """All that run on this machine."""
-    found: dict[str, FlowEstimator] = {}
+    loaded: dict[str, FlowEstimator] = {}
     for name in NAMES:
         try:
-            found[name] = load_flow_estimator(name)
+            loaded[name] = load_flow_estimator(name)
         except UserError as error:
             print(f"{name} left out: {error}")
-    return found
+    return loaded
 
 
 def seconds(call: Callable[[], object], rounds: int = 7) -> float:
@@ -95,8 +96,9 @@ class Triplets:
 
     def __init__(self, head: HeadModel, people: int, yaw: float, seed: int) -> None:
         draw = torch.Generator().manual_seed(seed)
-        self.head, self.flame, self.renderer = head, Flame(head), Renderer(head, _SIZE, 128, _N_ALBEDO)
-        start = mean_parameters(people, 3, _HEAD)
+        self.head, self.decoder = head, Decoder.of(head, _DIRECTIONS, _SIZE, 128)
+        self.flame, self.renderer = self.decoder
+        start = mean_parameters(people, 3, _DIRECTIONS)
         rotation = 0.05 * torch.randn(people, 3, 3, generator=draw)
         rotation[:, 1, 1] -= yaw
         rotation[:, 2, 1] += yaw
@@ -113,7 +115,7 @@ class Triplets:
             moved[name] = at + size * torch.randn(at.shape, generator=draw)
         self.missed = self.true._replace(**moved)
         self.images, self.landmarks = self._photograph()
-        self.pairs = torch.tensor([[person, pair] for person in range(people) for pair in range(len(PAIRS))])
+        self.selection = torch.tensor([[person, pair] for person in range(people) for pair in range(len(PAIRS))])
 
     def _photograph(self) -> tuple[Tensor, Tensor]:
         people = len(self.true.shape)
@@ -130,36 +132,30 @@ class Triplets:
 
     def batch(self, estimator: FlowEstimator) -> TripletBatch:
         """With the flow stage's masks, consistency and targets by an estimator."""
-        yaw = torch.rad2deg(self.true.rotation[..., 1]).numpy()
-        views = [(VIEWS.index(a), VIEWS.index(b)) for a, b in PAIRS]
-        size = _SIZE // _STRIDE
-        masks = [
-            [landmark_mask(self.landmarks[k, b].numpy(), yaw[k, a], yaw[k, b], size) for a, b in views]
-            for k in range(len(yaw))
-        ]
-        middle = (torch.arange(size) + 0.5) * 2 / size - 1
-        place = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
-        guided = GuidedFlow(self.head, _HEAD, FitParams(), _SIZE, estimator)(self.images, self.landmarks, yaw)
-        consistency = [(avg_pool2d(guided.agreement[pair].float(), _STRIDE) > 0.999).float() for pair in PAIRS]
-        targets = [place + avg_pool2d(guided.forward[b, a], _STRIDE) * (2 / _SIZE) for a, b in PAIRS]
-        return TripletBatch(
-            self.images, self.landmarks, torch.from_numpy(np.array(masks)).float()[:, :, None],
-            torch.stack(consistency, 1), torch.stack(targets, 1),
-        )  # fmt: skip
+        yaws = torch.rad2deg(self.true.rotation[..., 1])
+        masks = pair_landmark_masks(self.landmarks, yaws, PAIR_VIEWS, _SIZE // _STRIDE)
+        guided = GuidedFlow(self.head, _DIRECTIONS, FitParams(), _SIZE, estimator)(self.images, self.landmarks, yaws)
+        return self._with(guided.flow[:, REVERSED_PAIRS], guided.agreement[:, :, None].float(), masks)
 
     def exactly(self) -> TripletBatch:
         """With the targets and the covisibility that are true."""
-        pairs = ViewPairs.of_triplets(self.pairs)
-        backward, covisible = _true_flow(self, pairs)
-        batch = self.batch(NoFlow())
-        size = batch.consistency.shape[-1]
+        batch, people = self.batch(NoFlow()), len(self.images)
+        flow, covisible = _true_flow(self, ViewPairs.of_batch(batch, self.selection, consistency=False))
+        backward, agreement = (part.unflatten(0, (people, len(PAIRS))) for part in (flow, covisible.float()))
+        return self._with(backward, agreement, batch.pairs.landmark_mask)
+
+    def _with(self, backward: Tensor, agreement: Tensor, masks: Tensor) -> TripletBatch:
+        """With flow [B, P, 2, S, S] in pixels from b to a."""
+        size = _SIZE // _STRIDE
         middle = (torch.arange(size) + 0.5) * 2 / size - 1
-        place = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
-        targets = place + avg_pool2d(backward, _STRIDE) * (2 / _SIZE)
-        agreement = (avg_pool2d(covisible, _STRIDE) > 0.999).float()
-        people = len(self.images)
-        return batch._replace(
-            targets=targets.unflatten(0, (people, len(PAIRS))), consistency=agreement.unflatten(0, (people, len(PAIRS)))
+        here = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+
+        def pooled(part: Tensor) -> Tensor:
+            return avg_pool2d(part.flatten(0, 1), _STRIDE).unflatten(0, part.shape[:2])
+
+        target = here + pooled(backward) * (2 / _SIZE)
+        return TripletBatch(
+            self.images, self.landmarks, PairEvidence(masks, (pooled(agreement) > 0.999).float(), target)
         )
 
 
@@ -175,39 +171,21 @@ class TextureHeld(Renderer):
 def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataFrame:
     """Every form of equation 6 with every estimator: time of four pairs, mean cosine of the gradient by group."""
     triplets = Triplets(head, people, float(np.radians(yaw_degrees)), seed=0)
-    given = (triplets.flame, triplets.renderer)
-    held = TextureHeld(head, _SIZE, 128, _N_ALBEDO)
+    held = Decoder(triplets.flame, TextureHeld(head, _SIZE, 128, _N_ALBEDO))
     rows = []
     for name, estimator in estimators().items():
-        batch = triplets.batch(estimator)
-
-        def in_loop(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
-            return losses.multiview_optical(estimator, *render_pairs(*given, parameters, batch, pairs, False))
-
-        def measured(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
-            return losses.multiview_projection(*measured_pairs(*given, estimator, parameters, batch, pairs, False))
-
-        def precomputed(parameters: Parameters, pairs: Tensor, batch=batch) -> Tensor:  # type: ignore[no-untyped-def]
-            return losses.multiview_projection(*project_pairs(*given, parameters, batch, pairs))
-
-        def in_loop_held(parameters: Parameters, pairs: Tensor, batch=batch, estimator=estimator) -> Tensor:  # type: ignore[no-untyped-def]
-            shown = render_pairs(triplets.flame, held, parameters, batch, pairs, False)
-            return losses.multiview_optical(estimator, *shown)
-
-        forms = {"measured": measured, "precomputed": precomputed}
-        if estimator.differentiable:
-            forms = {"in_loop": in_loop, "in_loop, texture held": in_loop_held, **forms}
-        for form, term in forms.items():
+        for form, term in _forms(triplets, triplets.batch(estimator), estimator, held).items():
             rows.append({"form": form, "estimator": name, **_judged(triplets, term)})
 
     known = triplets.exactly()
 
-    def exact(parameters: Parameters, pairs: Tensor) -> Tensor:
-        return losses.multiview_projection(*project_pairs(*given, parameters, known, pairs))
+    def exact(parameters: Parameters, selection: Tensor) -> Tensor:
+        pairs = ViewPairs.of_batch(known, selection, consistency=True)
+        return _loss(project_pairs(triplets.decoder, Scene(parameters, triplets.images), pairs))
 
     rows.append({"form": "precomputed", "estimator": "exact flow", **_judged(triplets, exact)})
 
-    def landmarks(parameters: Parameters, pairs: Tensor) -> Tensor:
+    def landmarks(parameters: Parameters, selection: Tensor) -> Tensor:
         projected = decode(triplets.flame, parameters).landmarks[..., :2]
         return losses.single_view_keypoint(triplets.landmarks.flatten(0, 1), projected)
 
@@ -215,13 +193,46 @@ def gradient_table(head: HeadModel, people: int, yaw_degrees: float) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def _judged(triplets: Triplets, term: Callable[[Parameters, Tensor], Tensor]) -> dict[str, float]:
+Term = Callable[[Parameters, Tensor], Tensor]
+
+
+def _loss(pairs: ProjectedPairs) -> Tensor:
+    return losses.multiview_projection(pairs.projected, pairs.target, pairs.mask)
+
+
+def _forms(triplets: Triplets, batch: TripletBatch, estimator: FlowEstimator, held: Decoder) -> dict[str, Term]:
+    """Equation 6 in every form that the estimator allows: parameters and selected pairs to the term."""
+
+    def in_loop_by(decoder: Decoder) -> Term:
+        def term(parameters: Parameters, selection: Tensor) -> Tensor:
+            pairs = ViewPairs.of_batch(batch, selection, consistency=False)
+            rendered = render_pairs(decoder, Scene(parameters, batch.images), pairs)
+            return losses.multiview_optical(estimator, rendered.photograph, rendered.rendered, rendered.mask)
+
+        return term
+
+    def measured(parameters: Parameters, selection: Tensor) -> Tensor:
+        pairs = ViewPairs.of_batch(batch, selection, consistency=False)
+        return _loss(measured_pairs(triplets.decoder, Scene(parameters, batch.images), pairs, estimator))
+
+    def precomputed(parameters: Parameters, selection: Tensor) -> Tensor:
+        pairs = ViewPairs.of_batch(batch, selection, consistency=True)
+        return _loss(project_pairs(triplets.decoder, Scene(parameters, batch.images), pairs))
+
+    forms: dict[str, Term] = {"measured": measured, "precomputed": precomputed}
+    if estimator.differentiable:
+        forms = {"in_loop": in_loop_by(triplets.decoder), "in_loop, texture held": in_loop_by(held), **forms}
+    return forms
+
+
+def _judged(triplets: Triplets, term: Term) -> dict[str, float]:
     free = {name: getattr(triplets.missed, name).clone().requires_grad_() for name in _MISSED}
     missed = triplets.missed._replace(**free)
-    value = term(missed, triplets.pairs)
+    value = term(missed, triplets.selection)
     gradients = torch.autograd.grad(value, list(free.values()))
-    row = {"ms for 4 pairs": 1e3 * seconds(lambda: term(missed, triplets.pairs[:_PAIRS_A_STEP]).backward(), rounds=3)}
-    row |= {"at the miss": value.item(), "at the truth": term(triplets.true, triplets.pairs).item()}
+    few = triplets.selection[:_PAIRS_A_STEP]
+    row = {"ms for 4 pairs": 1e3 * seconds(lambda: term(missed, few).backward(), rounds=3)}
+    row |= {"at the miss": value.item(), "at the truth": term(triplets.true, triplets.selection).item()}
     for name, gradient in zip(_MISSED, gradients, strict=True):
         away = (getattr(triplets.missed, name) - getattr(triplets.true, name)).flatten(1)
         row[name] = cosine_similarity(gradient.flatten(1), away).mean().item()
@@ -242,28 +253,29 @@ def correspondence_table(head: HeadModel, people: int, yaws_degrees: tuple[int, 
     for yaw in yaws_degrees:
         triplets = Triplets(head, people, float(np.radians(yaw)), seed=0)
         nothing = NoFlow()
-        batch, pairs = triplets.batch(nothing), ViewPairs.of_triplets(triplets.pairs)
+        batch = triplets.batch(nothing)
+        pairs = ViewPairs.of_batch(batch, triplets.selection, consistency=False)
         true_flow, covisible = _true_flow(triplets, pairs)
         for start, parameters in _starts(triplets, head, batch.landmarks).items():
             row: dict[str, object] = {"yaw": yaw, "from": start}
             for name, estimator in {"no flow": nothing, **estimators()}.items():
-                found = correspondences(triplets.flame, triplets.renderer, estimator, parameters, batch, pairs)
-                flow = (found.source - found.target) * (_SIZE / 2)
-                row[name] = end_point_error(flow, true_flow, covisible * found.mask).item()
+                measured = correspondences(triplets.decoder, Scene(parameters, batch.images), pairs, estimator)
+                flow = (measured.source - measured.target) * (_SIZE / 2)
+                row[name] = end_point_error(flow, true_flow, covisible * measured.mask).item()
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _true_flow(triplets: Triplets, pairs: ViewPairs) -> tuple[Tensor, Tensor]:
     decoded = decode(triplets.flame, triplets.true)
-    in_a, in_b = (pairs.person * len(VIEWS) + view for view in (pairs.view_a, pairs.view_b))
-    views = (triplets.renderer.view(decoded.vertices[of], decoded.projected[of]) for of in (in_b, in_a))
+    places = (pairs.view_b, pairs.view_a)
+    views = (triplets.renderer.view(decoded.vertices[of], decoded.projected[of]) for of in places)
     return exact_flow(triplets.renderer, *views)
 
 
 def _starts(triplets: Triplets, head: HeadModel, landmarks: Tensor) -> dict[str, Parameters]:
     """What the network's answer could be, and what a fit to the landmarks is, under the true light and skin."""
-    fit = LandmarkFit(head, _HEAD, FitParams())
+    fit = LandmarkFit(head, _DIRECTIONS, FitParams())
     noise = torch.randn(landmarks.shape, generator=torch.Generator().manual_seed(1))
     starts = {
         "a half-trained network": triplets.missed,
@@ -283,15 +295,15 @@ def main() -> None:
     )
     parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--yaw", type=float, default=30.0, help="degrees from the front to the side views")
-    chosen = parser.parse_args()
-    head = HeadModel.load(chosen.head) if chosen.head else stranger(anny_head(), 1)
-    for size in chosen.image_sizes:
+    options = parser.parse_args()
+    head = HeadModel.load(options.head) if options.head else stranger(anny_head(), 1)
+    for size in options.image_sizes:
         print(f"\nEnd-point error in pixels at {size} x {size}\n")
         print(error_table(head, size).to_markdown(index=False, floatfmt=".3f"))
-    print(f"\nGradient of equation 6 at {chosen.yaw:.0f} degrees\n")
-    print(gradient_table(head, chosen.people, chosen.yaw).to_markdown(index=False, floatfmt=".3f"))
+    print(f"\nGradient of equation 6 at {options.yaw:.0f} degrees\n")
+    print(gradient_table(head, options.people, options.yaw).to_markdown(index=False, floatfmt=".3f"))
     print("\nError of correspondences in pixels\n")
-    print(correspondence_table(head, chosen.people, _YAWS).to_markdown(index=False, floatfmt=".2f"))
+    print(correspondence_table(head, options.people, _YAWS).to_markdown(index=False, floatfmt=".2f"))
 
 
 if __name__ == "__main__":

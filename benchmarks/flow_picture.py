@@ -18,13 +18,13 @@ from torch import Tensor
 from torchvision.utils import flow_to_image
 
 from mfnet.data.batches import TripletData
-from mfnet.data.store import FaceStore
+from mfnet.data.faces import FaceStore
+from mfnet.data.flow_store import FlowStore
+from mfnet.data.pairs import PAIRS
 from mfnet.flow import load_flow_estimator
-from mfnet.flow.store import FlowStore
-from mfnet.multiview import ViewPairs, render_pairs
-from mfnet.network import load_network
-from mfnet.reconstruct import Reconstructor
-from mfnet.render import Renderer
+from mfnet.method.multiview import render_pairs
+from mfnet.method.views import Decoder, Scene, ViewPairs
+from mfnet.reconstruct.model_folder import load_model
 
 _ENLARGED = 2
 
@@ -40,27 +40,22 @@ def coloured(flow: Tensor, full: float) -> Tensor:
 @torch.no_grad()
 def draw(model: Path, estimators: list[str], count: int, full: float) -> np.ndarray:
     """The picture, RGB uint8."""
-    reconstructor = Reconstructor.load(model, "cpu")
-    params, flame = reconstructor.params, reconstructor.flame
-    renderer = Renderer(reconstructor.head, params.data.image_size, 2 * params.data.image_size, params.head.n_albedo)
+    config, network, head = load_model(model, torch.device("cpu"))
+    decoder = Decoder.of(head, config.directions, config.image_size, 2 * config.image_size)
     triplets = pd.read_parquet("data/triplets.parquet")
     data = TripletData(triplets, "validation", FaceStore(Path("data/faces")), FlowStore(Path("data/flow")))
     # One for every angle between the views.
     angles = data.rows["right_yaw"].abs().to_numpy()
     batch = data.batch([int(np.flatnonzero(angles == angle)[0]) for angle in sorted(set(angles))[:count]])
-    squares = torch.zeros(len(batch.images), dtype=torch.long)
-    pairs = torch.stack([torch.arange(len(squares)), squares + 2], 1)
-    network = load_network(model, params, torch.device("cpu"))
-    parameters = network(batch.images)
-    shown = render_pairs(flame, renderer, parameters, batch, pairs, consistency=False)
-    chosen = ViewPairs.of_triplets(pairs)
-    columns = [batch.images[chosen.person, chosen.view_a], shown.photograph, shown.rendered]
-    columns.append(shown.photograph * (0.25 + 0.75 * shown.mask))
+    to_the_right = torch.full((len(batch.images),), PAIRS.index(("front", "right")))
+    selection = torch.stack([torch.arange(len(batch.images)), to_the_right], 1)
+    pairs = ViewPairs.of_batch(batch, selection, consistency=False)
+    rendered = render_pairs(decoder, Scene(network(batch.images), batch.images), pairs)
+    columns = [batch.images.flatten(0, 1)[pairs.view_a], rendered.photograph, rendered.rendered]
+    columns.append(rendered.photograph * (0.25 + 0.75 * rendered.mask))
     for name in estimators:
-        flow = load_flow_estimator(name, params.flow.updates)(
-            shown.mask * shown.photograph, shown.mask * shown.rendered
-        )
-        columns.append(torch.where(shown.mask > 0, coloured(flow, full), torch.ones(())))
+        flow = load_flow_estimator(name)(rendered.mask * rendered.photograph, rendered.mask * rendered.rendered)
+        columns.append(torch.where(rendered.mask > 0, coloured(flow, full), torch.ones(())))
     picture = torch.cat([torch.cat(list(column), 1) for column in columns], 2).clamp(0, 1)
     pixels = (picture * 255).byte().permute(1, 2, 0).numpy()
     return cv2.resize(pixels, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC)
@@ -69,15 +64,15 @@ def draw(model: Path, estimators: list[str], count: int, full: float) -> np.ndar
 def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("models/full"))
+    parser.add_argument("--model", type=Path, default=Path("models/mfnet"))
     parser.add_argument("--estimators", nargs="+", default=["packaged", "dis"])
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--full", type=float, default=5.0, help="pixels of flow that are drawn fully saturated")
     parser.add_argument("--out", type=Path, default=Path("docs/figures/flow.jpg"))
-    chosen = parser.parse_args()
-    picture = draw(chosen.model, chosen.estimators, chosen.pairs, chosen.full)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(chosen.out), picture[..., ::-1])
+    options = parser.parse_args()
+    picture = draw(options.model, options.estimators, options.pairs, options.full)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(options.out), picture[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import numpy as np
 import skimage.data
 import torch
 
-from mfnet.config import load_params
+from mfnet.evaluation.sheets import contact_sheet
 from mfnet.head import Flame, anny_head
-from mfnet.reconstruct import Reconstructor, contact_sheet
+from mfnet.reconstruct import Reconstructor
 from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, skin_canvas
@@ -49,7 +49,7 @@ def grey(vertices: np.ndarray, yaw: float) -> np.ndarray:
 def astronaut() -> list[np.ndarray]:
     """Photograph, shape over it, the head from the front and turned."""
     landmarks = np.array(json.loads(Path("tests/astronaut_landmarks.json").read_text())["landmarks"])
-    reconstructor = Reconstructor.fitting(anny_head(), load_params())
+    reconstructor = Reconstructor.fitting(anny_head())
     result = reconstructor([skimage.data.astronaut()], [landmarks])
     eyes = np.linalg.norm(landmarks[36] - landmarks[45])
     missed = np.linalg.norm(result.landmarks[0] - landmarks, axis=1)[17:].mean() / eyes
@@ -62,13 +62,13 @@ def astronaut() -> list[np.ndarray]:
 
 
 def people(count: int = 16) -> list[np.ndarray]:
-    """People drawn from the packaged head, photographed before grey."""
+    """People drawn from the packaged head, photographed in front of grey."""
     sculptor, pictures = Sculptor(anny_head(), skin_canvas(anny_head())), []
     light = np.asarray(ambient(np.random.default_rng(0), 0.6, 0.0) + lamp(0.5, 0.5, 0.7, 0.02))
     for index in range(count):
         rng = np.random.default_rng([1, index])
         person = draw_person(rng, sculptor.head, 0.25, 1.0)
-        vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
+        vertices = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
         yaw = (0, 25, -25, 55)[index % 4]
         turned = (vertices - _MIDDLE) @ head_rotation(yaw, 0).T
         sight = Photographer(sculptor, person, rng).see(

@@ -1,6 +1,6 @@
 """What flow adds to landmarks that are off: `python benchmarks/refinement.py` after a `make repro`.
 
-Refines the first variant's answers, from three views before their pinholes, by landmarks alone and by landmarks and the
+Refines MFNet's answers, from three views in front of their pinholes, by landmarks alone and by landmarks and the
 flow of each estimator, with landmarks that are exact, that err as a detector's do, and twice as much. Prints lab CD in
 mm, the difference from landmarks alone over the same people with its interval, and seconds per person.
 """
@@ -20,8 +20,9 @@ from mfnet.data.facescape import Benchmark
 from mfnet.data.landmarks import EXACT_SIDECAR, Sidecar, exact_landmarks
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import plan, run
-from mfnet.evaluation.methods import Given, Job, ParametricMethod, Photographs
-from mfnet.evaluation.uncertainty import paired_difference
+from mfnet.evaluation.methods.jobs import Job, Photographs
+from mfnet.evaluation.methods.parametric import ParametricMethod
+from mfnet.evaluation.statistics.uncertainty import paired_difference
 from mfnet.reconstruct import Reconstructor
 
 ERROR_SCALES = (0.0, 1.0, 2.0)
@@ -51,7 +52,7 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
     """A row per size of the error and estimator."""
     params = load_params()
     root = params.data.facescape
-    start = Reconstructor.load(Path("models") / params.train.variants[0])
+    start = Reconstructor.load(Path("models/mfnet"))
     measured = []
     for scale in ERROR_SCALES:
         photographs = Photographs(root, Erring(root, scale))
@@ -59,11 +60,14 @@ def rows(estimators: Sequence[str], jobs: list[Job]) -> list[dict[str, object]]:
         by_landmarks: list[pd.DataFrame] = []
         for estimator in (LANDMARKS_ALONE, *estimators):
             flow = {"rounds": 0} if estimator == LANDMARKS_ALONE else {"estimator": estimator}
-            method = ParametricMethod(start.refined(told.model_copy(update=flow), 1), photographs, params.evaluate)
+            method = ParametricMethod(
+                start.refined(told.model_copy(update=flow), 1), photographs, params.evaluate.submit
+            )
             began = time.monotonic()
-            predictions = method(jobs)
+            method(jobs)
             seconds = (time.monotonic() - began) / len(jobs)
-            table = run(Given(method.faces, jobs, predictions), jobs, params.engine.workers)
+            table = run(method, jobs, params.engine.workers)
+            table = table[table["setting"] == "three_view"]
             row = {"errors": scale, "flow": estimator, "CD": table["cd_mm"].mean(), "s": seconds}
             if estimator == LANDMARKS_ALONE:
                 by_landmarks = [table]
@@ -80,9 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--estimators", nargs="+", default=["dis", "packaged"])
     parser.add_argument("--views", nargs="+", type=int, default=[0, 9])
-    chosen = parser.parse_args()
-    jobs = [job for job in plan(Benchmark(load_params().data.facescape), chosen.views) if job.setting == "three_view"]
-    print(pd.DataFrame(rows(chosen.estimators, jobs)).to_markdown(index=False, floatfmt=".2f"))
+    options = parser.parse_args()
+    jobs = [job for job in plan(Benchmark(load_params().data.facescape), options.views) if job.setting == "three_view"]
+    print(pd.DataFrame(rows(options.estimators, jobs)).to_markdown(index=False, floatfmt=".2f"))
 
 
 if __name__ == "__main__":

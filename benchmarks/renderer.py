@@ -318,12 +318,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of decoder, rasterizer, shading and texture.")
     parser.add_argument("--case", type=int, help="measure only this one, print JSON")
     parser.add_argument("--memory", choices=("ours", "peer"), help="of the case, instead of time")
-    chosen = parser.parse_args()
-    if chosen.case is not None:
+    options = parser.parse_args()
+    if options.case is not None:
         # The kernel is compiled, or read from its cache, before memory is looked at.
         rasterize(*sphere(100), (8, 8))
-        case = CASES[chosen.case]
-        print(json.dumps(measure_memory(case, chosen.memory) if chosen.memory else measure_time(case)))
+        case = CASES[options.case]
+        print(json.dumps(measure_memory(case, options.memory) if options.memory else measure_time(case)))
         return
     rows = []
     for index in range(len(CASES)):

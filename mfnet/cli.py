@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mfnet.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mfnet.head import HeadModel
 
 
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     reconstruct = commands.add_parser("reconstruct", help="photographs to mesh, texture and pictures")
     reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
-    reconstruct.add_argument("--model", type=Path, default=Path("models/full"), help="folder written by train")
+    reconstruct.add_argument("--model", type=Path, default=Path("models/mfnet"), help="folder written by train")
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
     reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks and flow")
     reconstruct.add_argument("--focal", type=float, help="pixels, with --fit or --refine: see in perspective")
@@ -36,20 +38,20 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
     reconstruct.set_defaults(run=_reconstruct)
 
-    evaluate = commands.add_parser("evaluate", help="score a model on the FaceScape benchmark")
-    judged = evaluate.add_mutually_exclusive_group()
-    judged.add_argument("--model", type=Path, default=Path("models/full"))
-    judged.add_argument("--baseline", help="instead of a model: mean_head, landmark_fit or oracle_fit")
-    evaluate.add_argument("--refine", action="store_true", help="optimise every answer by landmarks and flow")
+    evaluate = commands.add_parser("evaluate", help="score a method on the FaceScape benchmark")
+    evaluate.add_argument(
+        "method", nargs="?", default="mfnet", help="mfnet, refined, mean_head, landmark_fit or oracle_fit"
+    )
+    evaluate.add_argument("--model", type=Path, default=Path("models/mfnet"), help="folder written by train")
     evaluate.add_argument("--strict", action="store_true", help="without the benchmark's oddities")
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
     evaluate.set_defaults(run=_evaluate)
 
     _add_converters(commands)
     commands.add_parser("doctor", help="versions, device and files").set_defaults(run=_doctor)
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        chosen.run(chosen)
+        options.run(options)
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -81,113 +83,105 @@ def _add_converters(commands: Any) -> None:
     anny.set_defaults(run=_convert_anny)
 
 
-def _reconstruct(chosen: argparse.Namespace) -> None:
-    import numpy as np  # noqa: PLC0415
-
+def _reconstruct(options: argparse.Namespace) -> None:
     from mfnet.config import load_params  # noqa: PLC0415
-    from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415
-    from mfnet.head import load_head  # noqa: PLC0415
     from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
+    from mfnet.settings import crop_setting, open_head  # noqa: PLC0415
 
-    landmarks = None
-    if chosen.landmarks:
-        root, find = chosen.landmarks.parent, Sidecar(chosen.landmarks.parent)
-        blank = np.zeros((1, 1, 3), np.uint8)
-        if chosen.landmarks.name != SIDECAR:
-            raise UserError(f"reconstruct: {chosen.landmarks} is not named {SIDECAR}")
-        outside = [path for path in chosen.photographs if not path.resolve().is_relative_to(root.resolve())]
-        if outside:
-            raise UserError(f"reconstruct: {outside[0]} does not lie in {root}, the folder of the landmarks")
-        found = [find(str(path.resolve().relative_to(root.resolve())), blank) for path in chosen.photographs]
-        if any(points is None for points in found):
-            raise UserError(f"reconstruct: {chosen.landmarks} has no row for every photograph given")
-        landmarks = [points for points in found if points is not None]
-    if chosen.focal is not None and not (chosen.focal > 0 and (chosen.fit or chosen.refine)):
+    landmarks = _given_landmarks(options.photographs, options.landmarks) if options.landmarks else None
+    if options.focal is not None and not (options.focal > 0 and (options.fit or options.refine)):
         raise UserError(
-            f"reconstruct: --focal {chosen.focal:g}; expected a positive number of pixels, with --fit or --refine "
+            f"reconstruct: --focal {options.focal:g}; expected a positive number of pixels, with --fit or --refine "
             "(the network alone sees no perspective)"
         )
-    if chosen.fit:
+    if options.fit:
         params = load_params()
-        reconstructor = Reconstructor.fitting(load_head(params.head), params)
+        reconstructor = Reconstructor.fitting(open_head(params.head), crop_setting(params), params.fit)
     else:
-        reconstructor = Reconstructor.load(chosen.model)
-    if chosen.refine:
+        reconstructor = Reconstructor.load(options.model)
+    if options.refine:
         reconstructor = reconstructor.refined(load_params().fit)
-    reconstructor(chosen.photographs, landmarks, chosen.focal, chosen.expressions).save(chosen.out)
-    first = ", mesh_first.glb" if chosen.expressions == "each" else ""
-    print(f"wrote {chosen.out}/mesh.obj, mesh.glb{first}, texture.png, confidence.png, overlay.png, parameters.json")
+    reconstructor(options.photographs, landmarks, options.focal, options.expressions).save(options.out)
+    first = ", mesh_first.glb" if options.expressions == "each" else ""
+    print(f"wrote {options.out}/mesh.obj, mesh.glb{first}, texture.png, confidence.png, overlay.png, parameters.json")
 
 
-def _evaluate(chosen: argparse.Namespace) -> None:
+def _given_landmarks(photographs: list[Path], path: Path) -> list[np.ndarray]:
+    """The landmarks [68, 2] of every photograph, from the side file of the data set that they are of."""
+    import numpy as np  # noqa: PLC0415
+
+    from mfnet.data.landmarks import SIDECAR, Sidecar  # noqa: PLC0415
+
+    if path.name != SIDECAR:
+        raise UserError(f"reconstruct: {path} is not named {SIDECAR}")
+    root, find, blank = path.parent, Sidecar(path.parent), np.zeros((1, 1, 3), np.uint8)
+    outside = [one for one in photographs if not one.resolve().is_relative_to(root.resolve())]
+    if outside:
+        raise UserError(f"reconstruct: {outside[0]} does not lie in {root}, the folder of the landmarks")
+    points = [find(str(one.resolve().relative_to(root.resolve())), blank) for one in photographs]
+    if any(one is None for one in points):
+        raise UserError(f"reconstruct: {path} has no row for every photograph given")
+    return [one for one in points if one is not None]
+
+
+def _evaluate(options: argparse.Namespace) -> None:
     from mfnet.config import load_params  # noqa: PLC0415
-    from mfnet.data.facescape import Benchmark  # noqa: PLC0415
-    from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
-    from mfnet.evaluation.baselines import BASELINES, ONE_VIEW, baseline  # noqa: PLC0415
-    from mfnet.evaluation.benchmark import failures, plan, require_scores, run, summarise  # noqa: PLC0415
-    from mfnet.evaluation.facescape import METRICS  # noqa: PLC0415
-    from mfnet.evaluation.methods import Method, ParametricMethod, Photographs  # noqa: PLC0415
-    from mfnet.reconstruct import Reconstructor  # noqa: PLC0415
+    from mfnet.evaluation.benchmark import plan, run  # noqa: PLC0415
+    from mfnet.evaluation.methods.jobs import Photographs  # noqa: PLC0415
+    from mfnet.evaluation.methods.registry import ONE_VIEW, build_method  # noqa: PLC0415
+    from mfnet.evaluation.protocol.scores import METRICS  # noqa: PLC0415
+    from mfnet.evaluation.statistics.summary import failures, require_scores, summarise  # noqa: PLC0415
+    from mfnet.settings import open_benchmark, open_detector  # noqa: PLC0415
 
     params = load_params()
     root = params.data.facescape
-    photographs = Photographs(root, landmark_detector(params.landmarks.detector, root))
-    if chosen.baseline is None:
-        reconstructor = Reconstructor.load(chosen.model)
-        if chosen.refine:
-            reconstructor = reconstructor.refined(params.fit, params.engine.workers)
-        method: Method = ParametricMethod(reconstructor, photographs, params.evaluate)
-    elif chosen.baseline not in BASELINES:
-        raise UserError(f"evaluate: --baseline {chosen.baseline}; expected one of {', '.join(BASELINES)}")
-    elif chosen.refine:
-        raise UserError(f"evaluate: --refine --baseline {chosen.baseline}; expected --refine with a model alone")
-    else:
-        method = baseline(chosen.baseline, params, photographs)
-    jobs = plan(Benchmark(root), params.evaluate.lab_views, three_view=chosen.baseline not in ONE_VIEW)
-    per_image = run(method, jobs, params.engine.workers, strict=chosen.strict)
+    benchmark, photographs = open_benchmark(root), Photographs(root, open_detector(params.landmarks, root))
+    method = build_method(options.method, params, photographs, options.model)
+    jobs = plan(benchmark, params.evaluate.lab_views, three_view=options.method not in ONE_VIEW)
+    per_image = run(method, jobs, params.engine.workers, strict=options.strict)
     require_scores(per_image)
-    per_image.to_csv(chosen.out, index=False, float_format="%.6f")
-    for group, bins in summarise(per_image).items():
-        for name, values in bins.items():
+    per_image.to_csv(options.out, index=False, float_format="%.6f")
+    for group, places in summarise(per_image).items():
+        for name, values in places.items():
             cd, mne, cr = ("-" if values[key] is None else f"{values[key]:.3f}" for key in METRICS)
             done = f"{values['done_rate']:.1%} of {values['n']}"
             print(f"{group:4} {name:20} CD {cd} mm  MNE {mne} rad  CR {cr}  done {done}")
-    for row in failures({chosen.baseline or str(chosen.model): per_image}).itertuples():
+    for row in failures({options.method: per_image}).itertuples():
         print(f"failed: {row.setting}, {row.items}: {row.why}")
 
 
-def _convert_flame(chosen: argparse.Namespace) -> None:
+def _convert_flame(options: argparse.Namespace) -> None:
     from mfnet.head import HeadModel  # noqa: PLC0415
 
-    files = {"texture": chosen.texture, "masks": chosen.masks, "uv": chosen.uv}
-    _write_head(HeadModel.load(chosen.path, chosen.landmarks, **files), chosen.target)
+    files = {"texture": options.texture, "masks": options.masks, "uv": options.uv}
+    _write_head(HeadModel.load(options.path, options.landmarks, **files), options.target)
 
 
-def _convert_ict(chosen: argparse.Namespace) -> None:
+def _convert_ict(options: argparse.Namespace) -> None:
     from mfnet.head.importers.ict import load_ict  # noqa: PLC0415
 
-    _write_head(load_ict(chosen.path), chosen.target)
+    _write_head(load_ict(options.path), options.target)
 
 
-def _convert_gnm(chosen: argparse.Namespace) -> None:
+def _convert_gnm(options: argparse.Namespace) -> None:
     from mfnet.head.importers.gnm import load_gnm  # noqa: PLC0415
 
-    head, share = load_gnm(chosen.path, chosen.landmarks)
-    _write_head(head, chosen.target)
+    head, share = load_gnm(options.path, options.landmarks)
+    _write_head(head, options.target)
     print(f"expressions: 100 directions hold {share:.1%} of the variance beside the jaw's, {1 - share:.1%} is lost")
 
 
-def _convert_anny(chosen: argparse.Namespace) -> None:
+def _convert_anny(options: argparse.Namespace) -> None:
     from mfnet.head.importers.anny import load_anny  # noqa: PLC0415
 
-    _write_head(load_anny(), chosen.target)
+    _write_head(load_anny(), options.target)
 
 
 def _write_head(head: HeadModel, target: Path) -> None:
     """Write a converted head, and beside it a picture of its mean and of people drawn from it."""
     import cv2  # noqa: PLC0415
 
-    from mfnet.evaluation.gallery import head_sheet  # noqa: PLC0415
+    from mfnet.evaluation.report.gallery import head_sheet  # noqa: PLC0415
 
     head.save(target)
     picture = target.with_suffix(".png")
@@ -196,7 +190,7 @@ def _write_head(head: HeadModel, target: Path) -> None:
     print(f"wrote {picture}: its mean and people drawn from it")
 
 
-def _doctor(chosen: argparse.Namespace) -> None:
+def _doctor(options: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415
 
     from mfnet.config import load_params  # noqa: PLC0415

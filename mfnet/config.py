@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mfnet.errors import UserError
+from mfnet.loss_terms import TERMS, VARIANTS
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-
-VARIANTS = ("full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg")
-# Between a variant and a further seed in the name of a training.
-_AGAIN = "-"
 
 
 class Section(BaseModel):
     """A part of params.yaml; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Checked = TypeVar("Checked", bound=Section)
 
 
 class HeadParams(Section):
@@ -36,6 +36,11 @@ class HeadParams(Section):
     n_shape: Annotated[int, Field(ge=1, le=300)] = 100
     n_expression: Annotated[int, Field(ge=1, le=100)] = 50
     n_albedo: Count = 40
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many directions of shape, expression and albedo are used."""
+        return self.n_shape, self.n_expression, self.n_albedo
 
 
 class SynthesizeParams(Section):
@@ -104,22 +109,39 @@ class NetworkParams(Section):
 
 
 class LossParams(Section):
-    """The weights of equation 11, which pixels equation 6 trusts, and where its flow and gradient come from."""
+    """The weight of every term of equation 11, which pixels equation 6 trusts, and where its flow comes from."""
 
-    multiop: Weight
-    singlelmk: Weight
-    eye: Weight
-    lip: Weight
-    reg: Weight
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Weight] = Field(init=False)
+
     consistency: bool = False
     multiop_form: Literal["in_loop", "measured", "precomputed"] = "in_loop"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_term(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            known = {*TERMS, *cls.model_fields}
+            unknown, missing = sorted(content.keys() - known), [name for name in TERMS if name not in content]
+            if unknown:
+                raise ValueError(f"'{unknown[0]}' is no term of the loss; known here: {', '.join(sorted(known))}")
+            if missing:
+                raise ValueError(f"the weight of '{missing[0]}' is missing; 0 leaves a term out")
+        return content
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Term -> weight, in the order of `mfnet.loss_terms.TERMS`."""
+        return {name: self.__pydantic_extra__[name] for name in TERMS}
+
+    def without(self, term: str | None) -> LossParams:
+        """The same loss with one term's weight at zero; None changes nothing."""
+        return self if term is None else LossParams.model_validate(self.model_dump() | {term: 0.0})
 
 
 class TrainParams(Section):
     """The training loop."""
 
-    variants: list[Literal["full", "no_multiop", "no_singlelmk", "no_eye", "no_lip", "no_reg"]] = Field(min_length=1)
-    further_seeds: list[Annotated[int, Field(ge=0)]] = []
     steps: Count
     batch: Count
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
@@ -135,6 +157,33 @@ class TrainParams(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
+class AblationParams(Section):
+    """Which losses Table 3 compares, how often each is trained, and with which weights."""
+
+    variants: list[str] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    loss: LossParams
+
+    @field_validator("variants")
+    @classmethod
+    def _known(cls, variants: list[str]) -> list[str]:
+        unknown = [name for name in variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is no variant; expected some of {', '.join(VARIANTS)}")
+        return _each_once(variants)
+
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: list[int]) -> list[int]:
+        return _each_once(seeds)
+
+
+def _each_once(items: list[Any]) -> list[Any]:
+    if len(set(items)) < len(items):
+        raise ValueError(f"{items} names one twice; expected each once")
+    return items
+
+
 class FitParams(Section):
     """The fits to landmarks and flow: how far either is off, in crops' [-1, 1], and how many iterations they take.
 
@@ -147,6 +196,7 @@ class FitParams(Section):
     iterations: Count = 20
     rounds: Annotated[int, Field(ge=0)] = 2
     estimator: Literal["dis", "packaged", "classical"] = "dis"
+    updates: Annotated[int, Field(ge=1, le=32)] = 6
 
 
 class EvaluateParams(Section):
@@ -171,6 +221,7 @@ class Params(Section):
     network: NetworkParams = NetworkParams()
     loss: LossParams
     train: TrainParams
+    ablation: AblationParams
     fit: FitParams = FitParams()
     evaluate: EvaluateParams = EvaluateParams()
 
@@ -178,33 +229,12 @@ class Params(Section):
     def _flow_fits(self) -> Params:
         if self.data.image_size % self.flow.stride:
             raise ValueError(f"flow.stride {self.flow.stride} must divide data.image_size {self.data.image_size}")
-        if self.flow.estimator == "dis" and self.loss.multiop_form == "in_loop":
-            raise ValueError("flow.estimator dis has no gradient, so loss.multiop_form must be measured or precomputed")
+        for key, loss in (("loss", self.loss), ("ablation.loss", self.ablation.loss)):
+            in_loop = loss.weights["multiop"] > 0 and loss.multiop_form == "in_loop"
+            if in_loop and self.flow.estimator == "dis":
+                form = f"{key}.multiop_form must be measured or precomputed"
+                raise ValueError(f"flow.estimator dis has no gradient, so {form}, or {key}.multiop 0")
         return self
-
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Params:
-        seeds = [self.seed, *self.train.further_seeds]
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f"train.further_seeds {seeds[1:]} must be other than seed {self.seed}, each once")
-        return self
-
-    def trainings(self, variant: str) -> list[str]:
-        """Names of a variant's trainings: `full` with `seed`, and `full-1` with 1 of `train.further_seeds`."""
-        return [variant, *(f"{variant}{_AGAIN}{seed}" for seed in self.train.further_seeds)]
-
-    def of_training(self, name: str) -> tuple[str, Params]:
-        """The variant that a training's name names, and the parameters with its seed and no further ones.
-
-        Raises:
-            UserError: it is neither a variant nor one and a seed.
-        """
-        variant, again, seed = name.partition(_AGAIN)
-        if variant not in VARIANTS or (again and not (seed.isdecimal() and seed == str(int(seed)))):
-            known = ", ".join(VARIANTS)
-            raise UserError(f"train: '{name}' is not a training; expected {known}, or one and a seed such as full-1")
-        alone = self.train.model_copy(update={"further_seeds": []})
-        return variant, self.model_copy(update={"seed": int(seed) if again else self.seed, "train": alone})
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -221,27 +251,26 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    return parse_params(content, path)
+    return checked(Params, content, path)
 
 
-def parse_params(content: Any, path: Path) -> Params:
-    """Check what a file holds.
+def checked(section: type[Checked], content: Any, path: Path) -> Checked:
+    """What a file holds as a section, or the one of a model.
 
     Raises:
         UserError: naming the file and the first key that is wrong.
     """
     try:
-        return Params.model_validate(content)
+        return section.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        known = _known_keys(first["loc"]) if first["type"] == "extra_forbidden" else ""
+        known = _known_keys(section, first["loc"]) if first["type"] == "extra_forbidden" else ""
         raise UserError(f"{path}: {key}: {reason}{known}") from error
 
 
-def _known_keys(location: tuple[int | str, ...]) -> str:
-    section: type[BaseModel] = Params
+def _known_keys(section: type[BaseModel], location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         annotation = section.model_fields[str(part)].annotation
         assert isinstance(annotation, type)

@@ -12,6 +12,5 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
 }.items():
     os.environ.setdefault(_name, _value)

@@ -6,9 +6,9 @@ import pandas as pd
 
 from mfnet.config import DataParams, load_params
 from mfnet.errors import UserError
-from mfnet.evaluation.documents import fill, run_tables
+from mfnet.evaluation.report.documents import fill, run_tables
 from mfnet.synthesis.outcome import PEOPLE
-from pipeline.stage import main, whole_file
+from pipeline.outputs import main, whole_file
 
 DOCUMENTS = ("README.md", "docs/results.md", "docs/people.md")
 
@@ -16,7 +16,7 @@ DOCUMENTS = ("README.md", "docs/results.md", "docs/people.md")
 def stage() -> None:
     """Fill every block of the documents."""
     params = load_params()
-    tables = run_tables(Path("reports"), params.train.variants, _people(params.data))
+    tables = run_tables(Path("reports"), _people(params.data))
     filled = {name: fill(Path(name).read_text(), tables, name) for name in DOCUMENTS}
     for name, text in filled.items():
         with whole_file(name) as path:

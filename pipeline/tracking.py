@@ -1,10 +1,11 @@
-"""MLflow runs: one per stage and variant, nested under the run of the `dvc` or Prefect call they belong to."""
+"""MLflow: a run per stage, nested under the run of its `dvc` or Prefect call; a network's own has its scores too."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,15 @@ import mlflow
 import psutil
 import yaml
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from mfnet.errors import UserError
+
 EXPERIMENT = "mfnet"
-DEFAULT_URI = "sqlite:///mlflow.db"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
-_PARENT_TAG, _PROCESS_TAG = "mlflow.parentRunId", "mfnet.process"
+_DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"
+_PARENT_TAG, _CALL_TAG, _MODEL_TAG = "mlflow.parentRunId", "mfnet.call", "mfnet.model"
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
         inputs: files and folders it reads; their hashes are taken from dvc.lock.
         variant: of a matrix stage.
     """
-    client = _client()
+    client = connect()
     parent = _parent_run(client)
     tags = {"stage": stage, "git_commit": _git_commit(), _PARENT_TAG: parent}
     if variant:
@@ -54,49 +58,150 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
 @contextmanager
 def tracked_pipeline(name: str) -> Iterator[str]:
     """An MLflow run for a whole pipeline, for stages to be nested under; gives its id."""
-    _client()
+    connect()
     with mlflow.start_run(run_name=name, tags={"git_commit": _git_commit()}) as run:
+        mlflow.log_params(_all_params())
         yield run.info.run_id
 
 
-def _client() -> MlflowClient:
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI))
-    mlflow.set_experiment(EXPERIMENT)
-    return MlflowClient()
+def log_metrics(metrics: dict[str, Any], step: int | None = None) -> None:
+    """Log numbers of a nested dictionary to the active run, `wild.0-5`; what is null is left out."""
+    mlflow.log_metrics(_numbers(metrics), step=step)
+
+
+def name_model(folder: Path) -> None:
+    """Say of the active run that it trained the model in a folder, by the digest of its weights."""
+    mlflow.set_tag(_MODEL_TAG, _model_digest(folder))
+
+
+def log_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """Log a model's scores to the run that trained it; to the active one where no run is known to have."""
+    client = MlflowClient()
+    trained = client.search_runs([_experiment_id(client)], f"tags.`{_MODEL_TAG}` = '{_model_digest(folder)}'")
+    if not trained:
+        log_metrics(scores)
+    # Two trainings with the same settings give the same model, and have the same scores.
+    for run in trained:
+        for name, value in _numbers(scores).items():
+            client.log_metric(run.info.run_id, name, value)
+
+
+def log_headline(metrics: dict[str, Any]) -> None:
+    """Log the numbers of reports/metrics.json to the run of the whole call."""
+    client = MlflowClient()
+    parent = _parent_run(client)
+    for name, value in _numbers(metrics).items():
+        client.log_metric(parent, name, value)
+
+
+def connect() -> MlflowClient:
+    """Open the store that MLFLOW_TRACKING_URI names, else the repository's own.
+
+    Raises:
+        UserError: its experiment is deleted, or its schema is of an older MLflow, or it cannot be reached.
+    """
+    root = repository_root()
+    own = f"sqlite:///{root / _DATABASE}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", own)
+    mlflow.set_tracking_uri(uri)
+    try:
+        if uri == own:
+            _bring_artifacts_along(root)
+        client = MlflowClient()
+        if client.get_experiment_by_name(EXPERIMENT) is None:
+            client.create_experiment(EXPERIMENT, (root / _ARTIFACTS).as_uri() if uri == own else None)
+        mlflow.set_experiment(EXPERIMENT)
+    except MlflowException as error:
+        raise UserError(_remedy(uri, str(error))) from error
+    return client
+
+
+def repository_root() -> Path:
+    """Where mlflow.db lies: the repository that DVC was called in, also for experiments that run in a copy of it."""
+    if "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"]).resolve()
+    asked = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
+    return Path(asked.stdout.strip() or ".").resolve()
+
+
+def _bring_artifacts_along(root: Path) -> None:
+    """MLflow stores absolute paths: in a repository that was moved or copied they are made those of where it lies."""
+    database, here = root / _DATABASE, (root / _ARTIFACTS).as_uri()
+    if not database.is_file():
+        return
+    with sqlite3.connect(database) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"experiments", "runs"} <= tables:
+            return
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        for (there,) in connection.execute(query, (EXPERIMENT,)).fetchall():
+            if there != here and there.startswith("file:"):
+                connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", (here, EXPERIMENT))
+                connection.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)", (there, here))
+    connection.close()
+
+
+def _remedy(uri: str, message: str) -> str:
+    if "out-of-date database schema" in message:
+        return f"mlflow: {uri} was written by an older MLflow; type: mlflow db upgrade {uri}"
+    if "deleted experiment" in message:
+        experiment = MlflowClient().get_experiment_by_name(EXPERIMENT)
+        number = experiment.experiment_id if experiment else "ID"
+        restore = f"mlflow experiments restore --experiment-id {number}"
+        return f"mlflow: the experiment '{EXPERIMENT}' in {uri} is deleted; type: MLFLOW_TRACKING_URI={uri} {restore}"
+    return f"mlflow: {uri}: {' '.join(message.split())[:300]}"
+
+
+def _experiment_id(client: MlflowClient) -> str:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return experiment.experiment_id
 
 
 def _parent_run(client: MlflowClient) -> str:
-    """From the environment where a flow has set it, else found or made by the `dvc` process above this one."""
+    """From the environment where a flow has set it, else the run of the `dvc` call above this process."""
     if PARENT_VARIABLE in os.environ:
         return os.environ[PARENT_VARIABLE]
-    process, name = _calling_process()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], f"tags.`{_PROCESS_TAG}` = '{process}'")
-    if found:
-        client.update_run(found[0].info.run_id, status="RUNNING")
-        return found[0].info.run_id
-    tags = {_PROCESS_TAG: process, "git_commit": _git_commit()}
-    return client.create_run(experiment.experiment_id, run_name=name, tags=tags).info.run_id
+    experiment, call = _experiment_id(client), _call()
+    runs = client.search_runs([experiment], f"tags.`{_CALL_TAG}` = '{call}'")
+    if runs:
+        client.update_run(runs[0].info.run_id, status="RUNNING")
+        return runs[0].info.run_id
+    name = " ".join(["pipeline", *filter(None, [os.environ.get("DVC_EXP_NAME")])])
+    run_id = client.create_run(
+        experiment, run_name=name, tags={_CALL_TAG: call, "git_commit": _git_commit()}
+    ).info.run_id
+    for key, value in _all_params().items():
+        client.log_param(run_id, key, value)
+    return run_id
 
 
-def _calling_process() -> tuple[str, str]:
-    """A name for the outermost `dvc` call this process runs under (itself, if there is none), and for its run."""
-    chosen = psutil.Process()
+def _call() -> str:
+    """Names the outermost `dvc` call this process runs under (itself, if there is none), and its experiment."""
+    outermost = psutil.Process()
     for ancestor in psutil.Process().parents():
         try:
             words = ancestor.cmdline()
         except psutil.Error:
             continue
         if any(Path(word).name == "dvc" for word in words[:3]):
-            chosen = ancestor
-    experiment = os.environ.get("DVC_EXP_NAME")
-    return f"{chosen.pid}-{chosen.create_time():.0f}", f"pipeline {experiment}" if experiment else "pipeline"
+            outermost = ancestor
+    # One worker runs all experiments of a queue.
+    return f"{outermost.pid}-{outermost.create_time():.0f}-{os.environ.get('DVC_EXP_NAME', '')}"
 
 
 def _git_commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "none"
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "none"
+
+
+def _all_params() -> dict[str, Any]:
+    path = Path("params.yaml")
+    return _flat(yaml.safe_load(path.read_text())) if path.is_file() else {}
+
+
+def _model_digest(folder: Path) -> str:
+    return hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=16).hexdigest()
 
 
 def input_hashes(inputs: list[Path]) -> dict[str, str]:
@@ -131,7 +236,5 @@ def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def log_metrics(metrics: dict[str, Any], step: int | None = None, prefix: str = "") -> None:
-    """Log numbers of a nested dictionary to the active run, `wild.0-5.cd_mm`; what is null is left out."""
-    numbers = {key: float(value) for key, value in _flat(metrics, prefix).items() if value is not None}
-    mlflow.log_metrics(numbers, step=step)
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in _flat(metrics).items() if value is not None}

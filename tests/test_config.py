@@ -29,8 +29,8 @@ def test_both_files_of_the_repository_are_valid(name: str) -> None:
 def test_the_papers_numbers_are_in_params_paper() -> None:
     params = load_params(ROOT / "params.paper.yaml")
     assert params.data.triplets == 36_000
-    weights = params.loss
-    assert (weights.multiop, weights.singlelmk, weights.eye, weights.lip, weights.reg) == (1, 1, 1, 0.5, 1e-4)
+    assert params.loss.weights == {"multiop": 1, "singlelmk": 1, "eye": 1, "lip": 0.5, "reg": 1e-4}
+    assert params.ablation.loss == params.loss
     assert params.network.encoder == "resnet50"
     assert params.train.learning_rate == 1e-3
 
@@ -38,7 +38,8 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loss.eyes", 1, r"loss\.eyes: unknown key; known here: multiop, singlelmk, eye"),
+        ("loss.eyes", 1, r"loss: .*'eyes' is no term of the loss; known here: .*eye, lip"),
+        ("loss", {"eye": 1}, r"loss: .*the weight of 'multiop' is missing"),
         ("lr", 1, r"lr: unknown key; known here: seed"),
         ("loss.eye", -1, r"loss\.eye: .*greater than or equal to 0"),
         ("data.image_size", 100, r"data\.image_size: "),
@@ -46,9 +47,13 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
         ("flow.stride", 3, r"flow\.stride 3 must divide"),
         ("flow.estimator", "dis", r"dis has no gradient"),
         ("train.steps", "many", r"train\.steps: "),
-        ("train.variants", ["half"], r"train\.variants\.0: "),
-        ("train.further_seeds", [0, 1], r"further_seeds \[0, 1\] must be other than seed 0"),
-        ("train.further_seeds", [1, 1], r"further_seeds \[1, 1\] must be other than seed 0, each once"),
+        (
+            "ablation.variants",
+            ["half"],
+            r"ablation\.variants: .*'half' is no variant; expected some of full",
+        ),
+        ("ablation.seeds", [1, 1], r"ablation\.seeds: .*expected each once"),
+        ("ablation.loss.lip", -1, r"ablation\.loss\.lip: .*greater than or equal to 0"),
     ],
 )
 def test_a_wrong_parameter_is_named_in_one_line(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -57,17 +62,15 @@ def test_a_wrong_parameter_is_named_in_one_line(tmp_path: Path, key: str, value:
     assert "\n" not in str(caught.value)
 
 
-def test_a_training_is_named_by_its_variant_and_a_further_seed(tmp_path: Path) -> None:
-    params = load_params(changed(tmp_path, "train.further_seeds", [7, 3]))
-    assert params.trainings("no_eye") == ["no_eye", "no_eye-7", "no_eye-3"]
-    for name, seed in (("no_eye", params.seed), ("no_eye-7", 7)):
-        variant, alone = params.of_training(name)
-        assert (variant, alone.seed, alone.train.steps) == ("no_eye", seed, params.train.steps)
-        # As a model's config.json it must be read again.
-        assert Params.model_validate_json(alone.model_dump_json()) == alone
-    for name in ("full-x", "ful-1", "full-007", "full-", "refined"):
-        with pytest.raises(UserError, match=f"'{name}' is not a training"):
-            params.of_training(name)
+def test_an_estimator_without_gradient_is_fine_where_equation_6_is_off_or_needs_none(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["flow"]["estimator"] = "dis"
+    for own, ablation in (({"multiop": 0}, {"multiop_form": "measured"}), ({"multiop_form": "precomputed"},) * 2):
+        changed_loss = {**content["loss"], **own}
+        changed_ablation = {**content["ablation"], "loss": {**content["ablation"]["loss"], **ablation}}
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({**content, "loss": changed_loss, "ablation": changed_ablation}))
+        assert load_params(path).flow.estimator == "dis"
 
 
 def test_missing_file_and_broken_yaml_are_one_line(tmp_path: Path) -> None:

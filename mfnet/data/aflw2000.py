@@ -56,18 +56,18 @@ def load_aflw2000(root: Path) -> list[AflwItem]:
     """
     images = sorted(root.glob(_PATTERN))
     if not images:
-        raise UserError(f"data.aflw2000: no {_PATTERN} in {root}; expected AFLW2000-3D's unpacked folder")
+        raise UserError(f"no {_PATTERN} in {root}; expected AFLW2000-3D's unpacked folder")
     return [_item(image) for image in images]
 
 
 def _item(image: Path) -> AflwItem:
     path = image.with_suffix(".mat")
     if not path.is_file():
-        raise UserError(f"data.aflw2000: {path} is missing; expected an annotation beside every photograph")
+        raise UserError(f"{path} is missing; expected an annotation beside every photograph")
     try:
         content = scipy.io.loadmat(path, variable_names=[_LANDMARKS, _POSE])
     except _UNREADABLE as error:
-        raise UserError(f"data.aflw2000: {path} is not a readable .mat file ({error})") from error
+        raise UserError(f"{path} is not a readable .mat file ({error})") from error
     landmarks = _numbers(content, _LANDMARKS, path, (3, 68)).T - [TO_MATLAB, TO_MATLAB, 0]
     # Pitch, yaw and roll, in radians, of matrices transposed to the usual ones: its yaw turns the nose to image left.
     yaw = -float(np.degrees(_numbers(content, _POSE, path, (1, 7))[0, 1]))
@@ -75,9 +75,9 @@ def _item(image: Path) -> AflwItem:
 
 
 def _numbers(content: dict[str, Any], name: str, path: Path, shape: tuple[int, int]) -> np.ndarray:
-    found = np.asarray(content.get(name, ()))
-    if found.shape != shape:
-        raise UserError(f"data.aflw2000: {path}: {name} has shape {found.shape}, expected {shape}")
-    if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
-        raise UserError(f"data.aflw2000: {path}: {name} holds what is not a finite number")
-    return found.astype(np.float64)
+    values = np.asarray(content.get(name, ()))
+    if values.shape != shape:
+        raise UserError(f"{path}: {name} has shape {values.shape}, expected {shape}")
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise UserError(f"{path}: {name} holds what is not a finite number")
+    return values.astype(np.float64)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from mfnet.data.faces import FaceStore
+from mfnet.data.flow_store import FlowStore
 from mfnet.data.landmarks import MIRROR
-from mfnet.data.store import FaceStore
-from mfnet.data.triplets import VIEWS
-from mfnet.flow.store import PAIRS, FlowStore
+from mfnet.data.pairs import MIRRORED_PAIRS, MIRRORED_VIEWS, PAIR_VIEWS, VIEWS, PairEvidence
 
 _ALL_AGREE = 0.999
 
@@ -23,27 +23,30 @@ _ALL_AGREE = 0.999
 class TripletBatch(NamedTuple):
     """B triplets, views in the order front, left, right.
 
-    images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]. Of the ordered pairs (a, b) of
-    `mfnet.flow.store.PAIRS`, over b: landmark_masks and consistency [B, 4, 1, h, w], and targets [B, 4, 2, h, w], where
-    the precomputed flow says that the skin is in a, in a's [-1, 1]; None without flow.
+    images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]; pairs [B, P, ...] in the order of
+    `mfnet.data.pairs.PAIRS`.
     """
 
     images: Tensor
     landmarks: Tensor
-    landmark_masks: Tensor
-    consistency: Tensor
-    targets: Tensor | None
+    pairs: PairEvidence
 
     def to(self, device: torch.device) -> TripletBatch:
         """The batch on a device."""
-        return TripletBatch(*(None if tensor is None else tensor.to(device) for tensor in self))  # type: ignore[arg-type]
+        return TripletBatch(self.images.to(device), self.landmarks.to(device), self.pairs.to(device))
 
 
 class TripletData(torch.utils.data.Dataset[TripletBatch]):
     """One split of the triplets, decoded as they are asked for."""
 
     def __init__(self, triplets: pd.DataFrame, split: str, faces: FaceStore, flow: FlowStore) -> None:
+        """Open a split.
+
+        Raises:
+            UserError: the flow is that of other triplets.
+        """
         self.rows = triplets[triplets["split"] == split]
+        flow.require(self.rows.index)
         self._faces, self._flow = faces, flow
 
     def __len__(self) -> int:
@@ -53,28 +56,21 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         row = self.rows.iloc[position]
         images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
         landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
-        pairs = [self._flow.pair(int(row.name), a, b) for a, b in PAIRS]
-        targets = [pair.target for pair in pairs if pair.target is not None]
-        return TripletBatch(
-            torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255,
-            torch.from_numpy(landmarks),
-            torch.from_numpy(np.stack([pair.landmark_mask for pair in pairs])).float()[:, None],
-            torch.from_numpy(np.stack([pair.consistent for pair in pairs])).float()[:, None],
-            torch.from_numpy(np.stack(targets)) if len(targets) == len(pairs) else None,
-        )
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        return TripletBatch(pixels, torch.from_numpy(landmarks), self._flow.pairs(str(row.name)))
 
     def batch(self, positions: Iterable[int]) -> TripletBatch:
         """The triplets at these positions of the split."""
-        parts = zip(*(self[position] for position in positions), strict=True)
-        return TripletBatch(*(None if part[0] is None else torch.stack(part) for part in parts))  # type: ignore[arg-type]
+        images, landmarks, pairs = zip(*(self[position] for position in positions), strict=True)
+        return TripletBatch(torch.stack(images), torch.stack(landmarks), PairEvidence.stack(list(pairs)))
 
     def spread(self, count: int) -> TripletData:
         """At most so many of the triplets, evenly spaced over the split."""
         if len(self) <= count:
             return self
-        chosen = copy(self)
-        chosen.rows = self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)]
-        return chosen
+        fewer = copy(self)
+        fewer.rows = self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)]
+        return fewer
 
     def against_reference(self) -> TripletData:
         """The same with the landmarks that an error is taken against in place of the detector's."""
@@ -88,6 +84,29 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
             yield self.batch(part.tolist())
 
 
+class _Jitter(NamedTuple):
+    """new = scale * (flip * old) + shift of every view, in its [-1, 1]: flip [B, 1, 2], scale [B, N], shift [B, N, 2];
+    mirrored [B]."""
+
+    mirrored: Tensor
+    flip: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    @staticmethod
+    def drawn(triplets: int, views: int, jitter: float, generator: torch.Generator) -> _Jitter:
+        mirrored = torch.rand(triplets, generator=generator) < 0.5
+        sign = torch.where(mirrored, -1.0, 1.0)
+        scale = 1 + jitter * torch.randn(triplets, views, generator=generator).clamp(-2, 2)
+        shift = jitter * torch.randn(triplets, views, 2, generator=generator).clamp(-2, 2)
+        return _Jitter(mirrored, torch.stack([sign, torch.ones_like(sign)], -1)[:, None], scale, shift)
+
+    def sampling(self) -> Tensor:
+        """[B, N, 2, 3], where a new picture's places lie in the old one."""
+        inverse = torch.diag_embed(self.flip / self.scale[..., None])
+        return torch.cat([inverse, -inverse @ self.shift[..., None]], -1)
+
+
 def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
     """Mirror half of the triplets; shift, scale, brighten and tint every view a little.
 
@@ -97,42 +116,43 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
         generator: of the draw.
     """
     n, views = batch.images.shape[:2]
-    mirrored = torch.rand(n, generator=generator) < 0.5
-    sign = torch.where(mirrored, -1.0, 1.0)
-    # A mirrored left view is a right view, so the views and the pairs change places.
+    drawn = _Jitter.drawn(n, views, jitter, generator)
+    sampling, mirrored = drawn.sampling(), drawn.mirrored
     images, landmarks = batch.images.clone(), batch.landmarks.clone()
-    swap_views, swap_pairs = torch.tensor([0, 2, 1]), torch.tensor([2, 3, 0, 1])
-    images[mirrored] = images[mirrored][:, swap_views]
-    landmarks[mirrored] = landmarks[mirrored][:, swap_views][:, :, torch.from_numpy(MIRROR)]
-
-    def swapped(of_pairs: Tensor) -> Tensor:
-        return torch.where(mirrored[:, None, None, None, None], of_pairs[:, swap_pairs], of_pairs)
-
-    scale = 1 + jitter * torch.randn(n, views, generator=generator).clamp(-2, 2)
-    shift = jitter * torch.randn(n, views, 2, generator=generator).clamp(-2, 2)
-    flip = torch.stack([sign, torch.ones_like(sign)], -1)[:, None]
-    # new = scale * (flip * old) + shift, so the sampling grid is its inverse.
-    inverse = torch.diag_embed(flip / scale[..., None])
-    theta = torch.cat([inverse, -inverse @ shift[..., None]], -1)
-
-    def move(pictures: Tensor, places: Tensor, mode: str) -> Tensor:
-        flat = pictures.flatten(0, 1)
-        grid = affine_grid(places.flatten(0, 1), list(flat.shape), align_corners=False)
-        return grid_sample(flat, grid, mode=mode, align_corners=False).view_as(pictures)
-
-    first_view, second_view = torch.tensor([[VIEWS.index(view) for view in pair] for pair in PAIRS]).unbind(1)
-    over_b = theta[:, second_view]
-    targets = batch.targets
-    if targets is not None:
-        placed = move(swapped(targets), over_b, "bilinear") * (flip * scale[..., None])[:, first_view, :, None, None]
-        targets = placed + shift[:, first_view, :, None, None]
+    images[mirrored] = images[mirrored][:, MIRRORED_VIEWS]
+    landmarks[mirrored] = landmarks[mirrored][:, MIRRORED_VIEWS][:, :, torch.from_numpy(MIRROR)]
     gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
     tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
     return TripletBatch(
-        (move(images, theta, "bilinear") * gain * tint).clamp(0, 1),
-        landmarks * flip[:, :, None] * scale[..., None, None] + shift[:, :, None],
-        move(swapped(batch.landmark_masks), over_b, "nearest"),
+        (_moved(images, sampling, "bilinear") * gain * tint).clamp(0, 1),
+        landmarks * drawn.flip[:, :, None] * drawn.scale[..., None, None] + drawn.shift[:, :, None],
+        _moved_pairs(batch.pairs, drawn, sampling),
+    )
+
+
+def _moved(pictures: Tensor, sampling: Tensor, mode: str) -> Tensor:
+    """Pictures [B, N, C, H, W] by the sampling [B, N, 2, 3] of each."""
+    flat = pictures.flatten(0, 1)
+    grid = affine_grid(sampling.flatten(0, 1), list(flat.shape), align_corners=False)
+    return grid_sample(flat, grid, mode=mode, align_corners=False).view_as(pictures)
+
+
+def _moved_pairs(pairs: PairEvidence, drawn: _Jitter, sampling: Tensor) -> PairEvidence:
+    assert pairs.consistency is not None
+    view_a, view_b = torch.tensor(PAIR_VIEWS).unbind(1)
+    over_b = sampling[:, view_b]
+
+    def swapped(of_pairs: Tensor) -> Tensor:
+        return torch.where(drawn.mirrored[:, None, None, None, None], of_pairs[:, MIRRORED_PAIRS], of_pairs)
+
+    target = pairs.target
+    if target is not None:
+        placed = _moved(swapped(target), over_b, "bilinear")
+        scaled = placed * (drawn.flip * drawn.scale[..., None])[:, view_a, :, None, None]
+        target = scaled + drawn.shift[:, view_a, :, None, None]
+    return PairEvidence(
+        _moved(swapped(pairs.landmark_mask), over_b, "nearest"),
         # Only between samples that all agree may targets be interpolated.
-        (move(swapped(batch.consistency), over_b, "bilinear") > _ALL_AGREE).float(),
-        targets,
+        (_moved(swapped(pairs.consistency), over_b, "bilinear") > _ALL_AGREE).float(),
+        target,
     )

@@ -25,6 +25,11 @@ def crop_around(landmarks: np.ndarray, scale: float) -> Crop:
     return Crop(float(centre[0]), float(centre[1]), float(max(side, 1)))
 
 
+def normalised(pixels: np.ndarray, crop: Crop) -> np.ndarray:
+    """Pixels of the photograph [..., 2] in the crop's [-1, 1]."""
+    return (pixels - [crop.centre_x, crop.centre_y]) * (2 / crop.side)
+
+
 def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     """The square of a uint8 image [H, W, 3] as [size, size, 3]; black outside the photograph.
 
@@ -48,14 +53,14 @@ def read_image(path: Path) -> np.ndarray | None:
     return None if image is None else np.ascontiguousarray(image[..., ::-1])
 
 
-def encode(image: np.ndarray) -> bytes:
+def encode_jpeg(image: np.ndarray) -> bytes:
     """JPEG bytes of an RGB uint8 image, at a quality that leaves no visible trace."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert done
     return data.tobytes()
 
 
-def decode(data: bytes) -> np.ndarray:
+def image_of(data: bytes) -> np.ndarray:
     """RGB uint8 [H, W, 3] of encoded bytes."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None

@@ -73,12 +73,12 @@ class Benchmark:
 
     def __init__(self, root: Path) -> None:
         if not (root / "data").is_dir():
-            raise UserError(f"data.facescape: {root} has no folder data/; expected FaceScape's benchmark folder")
+            raise UserError(f"{root} has no folder data/; expected FaceScape's benchmark folder")
         self.root = root
         stems = sorted(path.stem for path in (root / "data" / "wild_gt_mesh").glob("*.obj"))
         subjects = sorted(path.stem for path in (root / "data" / "lab_gt_mesh").glob("*.obj"))
         if not stems or not subjects:
-            raise UserError(f"data.facescape: no meshes in {root}/data/wild_gt_mesh or lab_gt_mesh; expected *.obj")
+            raise UserError(f"no meshes in {root}/data/wild_gt_mesh or lab_gt_mesh; expected *.obj")
         n = len(stems)
         self._wild_rotations = self._constant("wild_rotations", (n, 3, 3))
         self._wild_centers = self._constant("wild_head_centers", (n, 3))
@@ -90,10 +90,10 @@ class Benchmark:
     def _constant(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         path = self.root / "code" / "predef" / f"{name}.npy"
         if not path.is_file():
-            raise UserError(f"data.facescape: {path} is missing; expected one of the benchmark's five constants")
+            raise UserError(f"{path} is missing; expected one of the benchmark's five constants")
         array = np.load(path)
         if array.shape != shape:
-            raise UserError(f"data.facescape: {path} has shape {array.shape}, expected {shape}")
+            raise UserError(f"{path} has shape {array.shape}, expected {shape}")
         return array.astype(np.float64)
 
     def wild(self) -> list[WildItem]:
@@ -124,7 +124,7 @@ class Benchmark:
         try:
             K, Rt = (np.array(part, np.float64) for part in json.loads(camera.read_text()))
         except (OSError, ValueError) as error:
-            raise UserError(f"data.facescape: {camera} is not a readable [K, Rt] ({error})") from error
+            raise UserError(f"{camera} is not a readable [K, Rt] ({error})") from error
         index = order * N_LAB_VIEWS * len(LAB_FOCALS) + focal * N_LAB_VIEWS + view
         return LabItem(
             index, stem, int(subject), focal, view, data / "lab_img" / f"{stem}.png",

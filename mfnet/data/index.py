@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -11,15 +13,21 @@ import pandas as pd
 from mfnet.data.landmarks import SIDECAR
 from mfnet.data.multipie import Photograph, parse
 from mfnet.errors import UserError
+from mfnet.parallel import parallel_map
 
 _META = ("meta", "highres")
+_TOGETHER = 256
 
 
-def build_index(root: Path) -> pd.DataFrame:
+def build_index(root: Path, workers: int | None = 1) -> pd.DataFrame:
     """Index the tree at root.
 
+    Args:
+        root: of Multi-PIE.
+        workers: processes that read the files; None is one per core.
+
     Returns:
-        Sorted by path: path, size, modified (ns), subject, session, recording, camera, illumination and problem
+        Sorted by path: path, digest of the content, subject, session, recording, camera, illumination and problem
         (None for a well-named file). `attrs["landmarks"]` is the digest of the tree's landmarks.parquet, if it has one,
         so that other landmarks make another index.
 
@@ -27,28 +35,34 @@ def build_index(root: Path) -> pd.DataFrame:
         UserError: the folder is missing or holds no photograph.
     """
     if not root.is_dir():
-        raise UserError(f"data.multipie: no folder {root}; expected Multi-PIE's root, which holds session01/")
-    rows = []
+        raise UserError(f"no folder {root}; expected Multi-PIE's root, which holds session01/")
+    paths = []
     for folder, _, names in os.walk(root):
         place = Path(folder).relative_to(root)
-        if any(part in _META for part in place.parts):
-            continue
-        for name in names:
-            if name.endswith(".png"):
-                status = os.stat(os.path.join(folder, name))
-                rows.append(_row(place / name, status))
-    index = pd.DataFrame(rows)
+        if not any(part in _META for part in place.parts):
+            paths += [place / name for name in names if name.endswith(".png")]
+    # By content and not by time: a tree that was copied anew is the same tree.
+    digests = parallel_map(partial(_digests, root=root), _chunks(paths), "index", workers)
+    index = pd.DataFrame([_row(path, digest) for path, digest in zip(paths, chain.from_iterable(digests), strict=True)])
     if index.empty or index["problem"].notna().all():
-        raise UserError(f"data.multipie: no photograph in {root}; expected session01/multiview/001/01/05_1/*.png")
+        raise UserError(f"no photograph in {root}; expected session01/multiview/001/01/05_1/*.png")
     index = index.sort_values("path", ignore_index=True)
     sidecar = root / SIDECAR
     index.attrs["landmarks"] = hashlib.md5(sidecar.read_bytes()).hexdigest() if sidecar.is_file() else None
     return index
 
 
-def _row(path: Path, status: os.stat_result) -> dict:
-    found = parse(path)
-    row = {"path": str(path), "size": status.st_size, "modified": status.st_mtime_ns}
-    if isinstance(found, Photograph):
-        return row | found._asdict() | {"problem": None}
-    return row | dict.fromkeys(Photograph._fields[:3], -1) | {"camera": "", "illumination": -1, "problem": found}
+def _chunks(paths: list[Path]) -> list[list[Path]]:
+    return [paths[start : start + _TOGETHER] for start in range(0, len(paths), _TOGETHER)]
+
+
+def _digests(paths: list[Path], root: Path) -> list[str]:
+    return [hashlib.blake2b((root / path).read_bytes(), digest_size=16).hexdigest() for path in paths]
+
+
+def _row(path: Path, digest: str) -> dict:
+    photograph = parse(path)
+    row = {"path": str(path), "digest": digest}
+    if isinstance(photograph, Photograph):
+        return row | photograph._asdict() | {"problem": None}
+    return row | dict.fromkeys(Photograph._fields[:3], -1) | {"camera": "", "illumination": -1, "problem": photograph}

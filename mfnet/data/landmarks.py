@@ -40,9 +40,7 @@ class Sidecar:
     def __init__(self, root: Path, name: str = SIDECAR) -> None:
         path = root / name
         if not path.is_file():
-            raise UserError(
-                f"landmarks.detector is sidecar, but {path} is missing; expected that file, or face_alignment"
-            )
+            raise UserError(f"sidecar needs {path}, which is missing; expected that file, or face_alignment")
         table = pd.read_parquet(path)
         self._points = dict(zip(table["path"], table["landmarks"], strict=True))
 
@@ -66,19 +64,19 @@ class FaceAlignment:
             )
         except OSError as error:
             raise UserError(
-                "landmarks.detector face_alignment: its weights could not be loaded; put them into torch's "
+                "face_alignment's weights could not be loaded; put them into torch's "
                 f"hub/checkpoints folder or connect to the network ({' '.join(str(error).split())})"
             ) from error
 
     def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
         """See LandmarkDetector."""
-        found = self._detector.get_landmarks_from_image(image)
-        return None if not found else np.asarray(found[0], np.float32)
+        faces = self._detector.get_landmarks_from_image(image)
+        return None if not faces else np.asarray(faces[0], np.float32)
 
 
 @lru_cache(maxsize=4)
 def landmark_detector(name: str, root: Path) -> LandmarkDetector:
-    """The detector that `landmarks.detector` names, for the data set at root; made once a process."""
+    """The detector of a name, sidecar or face_alignment, for the data set at root; made once a process."""
     return Sidecar(root) if name == "sidecar" else FaceAlignment()
 
 

@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from mfnet.config import DataParams
 from mfnet.data.multipie import FRONTAL_CAMERA
+from mfnet.data.pairs import VIEWS
 from mfnet.errors import UserError
 
-VIEWS = ("front", "left", "right")
+_OF_VIEW = ("shard", "row", "yaw", "crop", "landmarks", "landmarks_reference")
 
 
-def mine_triplets(faces: pd.DataFrame, params: DataParams, seed: int) -> pd.DataFrame:
-    """Draw `params.triplets` triplets, spread evenly over the instants (subject, session, recording, light).
+def mine_triplets(
+    faces: pd.DataFrame, count: int, side_yaw: tuple[float, float], validation_fraction: float, seed: int
+) -> pd.DataFrame:
+    """Draw triplets, spread evenly over the instants (subject, session, recording, light).
 
     Args:
-        faces: one row per face, as `preprocess` returns.
-        params: how many, how far to the side, and the share of subjects held out.
+        faces: one row per face, as `mfnet.data.faces.preprocess` returns.
+        count: how many.
+        side_yaw: of the side views, lowest and highest, degrees.
+        validation_fraction: share of the subjects that is held out.
         seed: of the draw and the split.
 
     Returns:
-        subject, split ("train" or "validation"), and per view shard, row, yaw, crop, landmarks and
-        landmarks_reference, in the columns `front_shard`, .... Fewer rows than asked for where the faces allow no more.
+        Index `id`, which names a triplet by its content; subject, split ("train" or "validation"), and per view shard,
+        row, yaw, crop, landmarks and landmarks_reference, in the columns `front_shard`, .... Fewer rows than asked for
+        where the faces allow no more.
 
     Raises:
         UserError: fewer than two subjects, or no instant with all three views.
     """
     rng = np.random.default_rng([seed, 10])
-    low, high = params.side_yaw
+    instants = _instants(faces, side_yaw, rng)
+    if not instants:
+        raise UserError(
+            f"no instant has a frontal ({FRONTAL_CAMERA}), a left and a right face; "
+            f"expected cameras on both sides by {side_yaw[0]:g} to {side_yaw[1]:g} degrees"
+        )
+    drawn = [triplet for triplet, _ in zip(_rounds(instants, rng), range(count), strict=False)]
+    table = pd.DataFrame({"subject": [faces.at[front, "subject"] for front, _, _ in drawn]})
+    table["split"] = _split(table["subject"], validation_fraction, rng)
+    for position, view in enumerate(VIEWS):
+        rows = faces.loc[[triplet[position] for triplet in drawn]]
+        for name in _OF_VIEW:
+            table[f"{view}_{name}"] = rows[name].to_numpy()
+    table = table.sort_values(["front_shard", "front_row", "left_row", "right_row"], ignore_index=True)
+    table.index = pd.Index([_identity(row) for row in table.to_dict("records")], name="id")
+    return table
+
+
+def _identity(row: dict) -> str:
+    """Twelve hexadecimal digits of what a triplet shows: which faces, and where they were cropped."""
+    content = [
+        (str(row[f"{view}_shard"]), int(row[f"{view}_row"]), [*map(float, row[f"{view}_crop"])]) for view in VIEWS
+    ]
+    return hashlib.blake2b(repr(content).encode(), digest_size=6).hexdigest()
+
+
+def _instants(faces: pd.DataFrame, side_yaw: tuple[float, float], rng: np.random.Generator) -> list:
+    """Of every instant that has all three views the front face, and the pairs of side faces in random order."""
+    low, high = side_yaw
     instants = []
     for _, group in faces.groupby(["subject", "session", "recording", "illumination"], sort=True):
         front = group[group["camera"] == FRONTAL_CAMERA]
@@ -42,19 +76,7 @@ def mine_triplets(faces: pd.DataFrame, params: DataParams, seed: int) -> pd.Data
             pairs = list(product(left.index, right.index))
             order = rng.permutation(len(pairs))
             instants.append((front.index[0], [pairs[k] for k in order]))
-    if not instants:
-        raise UserError(
-            f"preprocess: no instant has a frontal ({FRONTAL_CAMERA}), a left and a right face; "
-            "expected cameras on both sides within data.side_yaw"
-        )
-    chosen = [triplet for triplet, _ in zip(_rounds(instants, rng), range(params.triplets), strict=False)]
-    table = pd.DataFrame({"subject": [faces.at[front, "subject"] for front, _, _ in chosen]})
-    table["split"] = _split(table["subject"], params.validation_fraction, rng)
-    for position, view in enumerate(VIEWS):
-        rows = faces.loc[[triplet[position] for triplet in chosen]]
-        for name in ("shard", "row", "yaw", "crop", "landmarks", "landmarks_reference"):
-            table[f"{view}_{name}"] = rows[name].to_numpy()
-    return table.sort_values(["front_shard", "front_row", "left_row", "right_row"], ignore_index=True)
+    return instants
 
 
 def _rounds(instants: list, rng: np.random.Generator) -> Iterator[tuple[int, int, int]]:
@@ -69,7 +91,7 @@ def _rounds(instants: list, rng: np.random.Generator) -> Iterator[tuple[int, int
 def _split(subject: pd.Series, fraction: float, rng: np.random.Generator) -> np.ndarray:
     subjects = np.unique(subject)
     if len(subjects) < 2:
-        raise UserError(f"preprocess: triplets of {len(subjects)} subject only; expected at least two to hold one out")
+        raise UserError(f"triplets of {len(subjects)} subject only; expected at least two to hold one out")
     n_held_out = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
     held_out = rng.permutation(subjects)[:n_held_out]
     return np.where(subject.isin(held_out), "validation", "train")

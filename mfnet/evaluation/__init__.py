@@ -1,1 +1,1 @@
-"""The FaceScape benchmark's metrics, the baselines, and the tables."""
+"""How good a method is: the benchmarks' metrics, what they judge, and the report."""

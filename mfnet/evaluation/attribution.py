@@ -14,12 +14,13 @@ from torch import Tensor
 from mfnet.data.facescape import LabItem
 from mfnet.errors import UserError
 from mfnet.evaluation.benchmark import run
-from mfnet.evaluation.methods import Given, Job, Photographs, Submission, squares_of
-from mfnet.evaluation.oracle import ScanFit, fit_item
-from mfnet.evaluation.submission import image_cube, lab_mesh, perspective_mesh
-from mfnet.evaluation.uncertainty import mean_over_people
+from mfnet.evaluation.methods.jobs import Given, Job, Photographs
+from mfnet.evaluation.methods.oracle import ScanFit, fit_item
+from mfnet.evaluation.methods.parametric import in_camera, squares_of
+from mfnet.evaluation.protocol.submission import image_cube, lab_mesh, perspective_mesh
+from mfnet.evaluation.statistics.uncertainty import mean_over_people
 from mfnet.head import Flame, rotation_from_axis_angle
-from mfnet.network import TYPICAL_SCALE, Parameters, decode
+from mfnet.method.network import TYPICAL_SCALE, Parameters, decode
 from mfnet.parallel import parallel_map
 from mfnet.reconstruct import Reconstructor, Square
 from mfnet.render.camera import Crop, Lens
@@ -39,10 +40,10 @@ _REPLACED = {
 def attribution(
     reconstructor: Reconstructor, photographs: Photographs, jobs: Sequence[Job], workers: int | None
 ) -> pd.DataFrame:
-    """CD of whole heads in the lab as an orthographic method's, before the true pinhole, and there part by part.
+    """CD of whole heads in the lab as an orthographic method's, in front of the true pinhole, and there part by part.
 
     The true values are those of the oracle fit: the head model's nearest to the scan. A replaced camera is where the
-    head is and how far away; before the true pinhole a head keeps its own size.
+    head is and how far away; in front of the true pinhole a head keeps its own size.
 
     Args:
         reconstructor: on the CPU; its pinholes, if it takes any, are not given to it.
@@ -59,48 +60,27 @@ def attribution(
         UserError: there is no such item.
     """
     first = {job.item.mesh: job.item for job in reversed(jobs)}
-    fit = partial(fit_item, head=reconstructor.head, params=reconstructor.params.head)
+    fit = partial(fit_item, head=reconstructor.head, directions=reconstructor.setting.directions)
     fits = dict(zip(first, parallel_map(fit, list(first.values()), "oracle fit", workers), strict=True))
-    submissions: dict[str, list[Submission]] = {}
-    shown = []
+    submissions: dict[str, list[np.ndarray | str]] = {}
+    both = []
     for job in jobs:
         fitted, squares = fits[job.item.mesh], _squares(reconstructor, photographs, job)
         if not isinstance(squares, str) and isinstance(fitted, ScanFit):
-            shown.append(job)
+            both.append(job)
             for name, vertices in _forms(reconstructor, squares, job, fitted).items():
                 submissions.setdefault(name, []).append(vertices)
-    jobs = shown
+    jobs = both
 
     scores: dict[str, list[pd.DataFrame]] = {}
     for name, predictions in submissions.items():
         given = Given(reconstructor.head.faces, jobs, predictions)
         scores[name] = [run(given, jobs, workers, strict=strict) for strict in (False, True)]
-    found = [table["cd_mm"].to_numpy() for tables in scores.values() for table in tables]
-    scored = np.isfinite(found).all(0) if found else np.zeros(0, bool)
+    distances = [table["cd_mm"].to_numpy() for tables in scores.values() for table in tables]
+    scored = np.isfinite(distances).all(0) if distances else np.zeros(0, bool)
     if not scored.any():
         raise UserError(f"attribution: not one of {len(jobs)} lab items could be scored; see data.facescape")
     return pd.DataFrame([_row(name, *(table[scored] for table in tables)) for name, tables in scores.items()])
-
-
-def before_the_pinhole(reconstructor: Reconstructor, photographs: Photographs, jobs: Sequence[Job]) -> Given:
-    """Predictions for lab jobs as the true pinholes see their parameters, at the distance of the heads' own size.
-
-    Args:
-        reconstructor: on the CPU; its pinholes, if it takes any, are not given to it.
-        photographs: of the benchmark; where one of a job's shows no face there is no prediction.
-        jobs: of the lab.
-    """
-    predictions: list[Submission] = []
-    for job in jobs:
-        squares = _squares(reconstructor, photographs, job)
-        if isinstance(squares, str):
-            predictions.append(squares)
-            continue
-        assert isinstance(job.item, LabItem)
-        predicted = _scored_view(reconstructor.predict([squares]).parameters)
-        lens = squares[0].crop.lens(job.item.K)
-        predictions.append(perspective_mesh(in_camera(reconstructor.flame, predicted, lens)))
-    return Given(reconstructor.head.faces, jobs, predictions)
 
 
 def _row(name: str, table: pd.DataFrame, strict: pd.DataFrame) -> dict[str, object]:
@@ -117,7 +97,7 @@ def _forms(reconstructor: Reconstructor, squares: list[Square], job: Job, fit: S
     predicted = _scored_view(reconstructor.predict([squares]).parameters)
     lens = squares[0].crop.lens(job.item.K)
     true = true_parameters(flame, fit, job.item, lens)
-    pinhole = {"before the true pinhole": predicted}
+    pinhole = {"in front of the true pinhole": predicted}
     for name, parts in _REPLACED.items():
         pinhole[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
     unshaped = {part: torch.zeros_like(getattr(true, part)) for part in ("shape", "expression", "jaw")}
@@ -125,7 +105,7 @@ def _forms(reconstructor: Reconstructor, squares: list[Square], job: Job, fit: S
     crop = squares[0].crop
     return {
         "as it is": _orthographic(flame, predicted, crop, job.item),
-        **{name: perspective_mesh(in_camera(flame, form, lens)) for name, form in pinhole.items()},
+        **{name: perspective_mesh(in_camera(flame, form, lens)[0]) for name, form in pinhole.items()},
         "all of them, as it is": _orthographic(flame, true, crop, job.item),
     }
 
@@ -142,7 +122,7 @@ def _scored_view(parameters: Parameters) -> Parameters:
 
 
 def true_parameters(flame: Flame, fit: ScanFit, item: LabItem, lens: Lens) -> Parameters:
-    """The oracle fit as parameters of one view before that item's pinhole; albedo and light are none.
+    """The oracle fit as parameters of one view in front of that item's pinhole; albedo and light are none.
 
     Args:
         flame: the decoder.
@@ -162,8 +142,8 @@ def true_parameters(flame: Flame, fit: ScanFit, item: LabItem, lens: Lens) -> Pa
     # A head that the fit has made larger is, at its own size, that much nearer.
     place = _FLIP @ root @ anchor + (to_camera @ fit.translation + centre) / fit.scale
     scale = lens.focal / place[2]
-    seen = lens.focal * place[:2] / place[2] + lens.principal[0]
-    camera = torch.cat([(scale / TYPICAL_SCALE).log(), seen])
+    place_in_crop = lens.focal * place[:2] / place[2] + lens.principal[0]
+    camera = torch.cat([(scale / TYPICAL_SCALE).log(), place_in_crop])
     none = torch.zeros(1, 1, 0)
     return Parameters(
         fit.shape[None], fit.expression[None], fit.jaw[None], rotation[None, None], camera[None, None], none, none
@@ -172,13 +152,6 @@ def true_parameters(flame: Flame, fit: ScanFit, item: LabItem, lens: Lens) -> Pa
 
 def _axis_angle(rotation: Tensor) -> Tensor:
     return torch.from_numpy(Rotation.from_matrix(rotation.numpy().astype(np.float64)).as_rotvec()).float()
-
-
-@torch.no_grad()
-def in_camera(flame: Flame, parameters: Parameters, lens: Lens) -> np.ndarray:
-    """Vertices [V, 3] of one head before a pinhole: metres in the camera's frame, OpenCV's axes."""
-    decoded = decode(flame, parameters, lens=lens)
-    return lens.unproject(decoded.projected, decoded.camera[:, :1])[0].cpu().numpy()
 
 
 @torch.no_grad()

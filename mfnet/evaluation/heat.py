@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import trimesh
 from matplotlib import colormaps
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from mfnet.evaluation.facescape import Mesh
-from mfnet.render.rasterize import interpolate, rasterize
+from mfnet.data.facescape import WildItem
+from mfnet.evaluation.benchmark import ground_truth
+from mfnet.evaluation.methods.jobs import Job, Submission
+from mfnet.evaluation.protocol.scores import Mesh, align_lab, align_wild
 from mfnet.render.shading import vertex_normals
 
 HEAT_LIMIT_MM = 10.0
-_ANGLES = (-50, 0, 50)
-_HALF_HEIGHT_MM = 135.0
 _LIGHT = (0.2, 0.3, 0.93)
 _PALETTE = colormaps["turbo"].with_extremes(bad="0.6")
 
@@ -33,7 +35,7 @@ class HeatMesh(NamedTuple):
 def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
     """Distance of each predicted vertex to the scan's surface, NaN where its nearest vertex is on the scan's rim.
 
-    A scan ends before the back of the head; what lies beyond its rim has no error, only a distance.
+    A scan ends in front of the back of the head; what lies beyond its rim has no error, only a distance.
     """
     nearest = cKDTree(truth.vertices).query(prediction.vertices)[1]
     edges = np.sort(truth.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
@@ -50,6 +52,12 @@ def surface_error(prediction: Mesh, truth: Mesh) -> np.ndarray:
 def heat_colours(error: np.ndarray) -> np.ndarray:
     """RGB [V, 3] in [0, 1] of errors [V] in mm, grey where there is no error."""
     return _PALETTE(np.ma.masked_invalid(np.clip(error / HEAT_LIMIT_MM, 0, 1)))[:, :3]
+
+
+def heat_palette() -> np.ndarray:
+    """[256, 3] uint8: the colours from no error to the limit, and last the grey of what has none."""
+    steps = np.linspace(0, HEAT_LIMIT_MM, 255)
+    return (heat_colours(np.append(steps, np.nan)) * 255).round().astype(np.uint8)
 
 
 def write_heat_mesh(path: Path, heat: HeatMesh) -> None:
@@ -84,17 +92,28 @@ def brightness(vertices: Tensor, faces: Tensor) -> Tensor:
     return (normals @ torch.tensor(_LIGHT)).clamp(0)[:, None] * 0.7 + 0.3
 
 
-def heat_picture(heat: HeatMesh, side: int = 220) -> np.ndarray:
-    """The mesh from three angles coloured by its error, RGB uint8 [side, 3 side, 3]."""
-    faces = torch.from_numpy(heat.mesh.faces)
-    colours = torch.from_numpy(heat_colours(heat.error).copy()).float()
-    pictures = []
-    for angle in np.radians(_ANGLES):
-        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-        turned = torch.from_numpy(heat.mesh.vertices @ turn.T).float()[None]
-        projected = turned / _HALF_HEIGHT_MM * torch.tensor([1.0, -1.0, -1.0])
-        fragments = rasterize(projected, faces, (side, side))
-        picture = interpolate(fragments, (colours * brightness(turned[0], faces))[faces])[0]
-        seen = (fragments.pix_to_face[0] >= 0)[..., None]
-        pictures.append((torch.where(seen, picture, torch.ones_like(picture)).clamp(0, 1) * 255).byte().numpy())
-    return np.concatenate(pictures, 1)
+def heat_mesh(job: Job, submission: Submission, faces: np.ndarray) -> HeatMesh | None:
+    """Error of a prediction over its surface, in the lab at its own size; None where there is none, or it cannot be
+    aligned."""
+    if isinstance(submission, str):
+        return None
+    vertices = submission.vertices if submission.own_size is None else submission.own_size
+    item, truth, prediction = job.item, ground_truth(job.item.mesh), Mesh(vertices, faces)
+    if isinstance(item, WildItem):
+        aligned = align_wild(truth, prediction, item.pupil_scale, item.rotation, item.head_center)
+    else:
+        in_view = align_lab(truth, prediction, item.K, item.Rt, item.rotation, item.head_center)
+        if in_view is None:
+            return None
+        aligned = in_view
+    return HeatMesh(aligned.prediction, surface_error(aligned.prediction, aligned.truth))
+
+
+def shown_jobs(jobs: Sequence[Job], scores: pd.DataFrame, setting: str, count: int) -> list[Job]:
+    """So many of a setting's jobs, spread evenly, the same for every method; for one without a score the nearest."""
+    scored = scores[(scores["setting"] == setting) & scores["cd_mm"].notna()]["stem"]
+    jobs = [job for job in jobs if job.setting == setting]
+    among = np.flatnonzero([job.item.stem in set(scored) for job in jobs])
+    places = np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int)
+    nearest = [among[np.abs(among - place).argmin()] for place in places if len(among)]
+    return [jobs[k] for k in sorted(set(nearest))]

@@ -1,4 +1,4 @@
-"""Optical flow: the estimator of equation 6, its training, and the precomputed flow between views."""
+"""Optical flow: the estimators F of equation 6. Networks and arrays; no files but their weights."""
 
 from mfnet.flow.estimator import FlowEstimator, load_flow_estimator, weights_files
 

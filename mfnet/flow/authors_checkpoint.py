@@ -21,7 +21,7 @@ _RENAMED = (
     (r"\.convc(\d)\.0\.", r".convcorr\1.0."),
     (r"\.convf(\d)\.0\.", r".convflow\1.0."),
     (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
-    (r"^update_block\.gru\.conv([zrq])(\d?)\.", lambda found: _recurrent(*found.groups())),
+    (r"^update_block\.gru\.conv([zrq])(\d?)\.", lambda match: _recurrent(*match.groups())),
     (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
     (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
 )

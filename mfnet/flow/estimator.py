@@ -83,8 +83,9 @@ class ClassicalFlow(FlowEstimator):
         return flow
 
     def _increment(self, here: Tensor, warped: Tensor) -> Tensor:
-        gradient_x = (torch.roll(warped, -1, 3) - torch.roll(warped, 1, 3)) / 2
-        gradient_y = (torch.roll(warped, -1, 2) - torch.roll(warped, 1, 2)) / 2
+        wider = pad(warped, (1, 1, 1, 1), mode="replicate")
+        gradient_x = (wider[:, :, 1:-1, 2:] - wider[:, :, 1:-1, :-2]) / 2
+        gradient_y = (wider[:, :, 2:, 1:-1] - wider[:, :, :-2, 1:-1]) / 2
         difference = warped - here
 
         def windowed(product: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class DisFlow(FlowEstimator):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See FlowEstimator."""
         pairs = zip(_grey(first), _grey(second), strict=True)
-        flows = np.stack([self._search.calc(before, after, np.empty(0)) for before, after in pairs])
+        flows = np.stack([self._search.calc(one, other, np.empty(0)) for one, other in pairs])
         return torch.from_numpy(flows).permute(0, 3, 1, 2).to(first.device)
 
 
@@ -157,8 +158,7 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         return RaftFlow(_published(name.removeprefix("torchvision:")), updates)
     if not weights_files(name):
         raise UserError(
-            f"flow.estimator: '{name}' is neither packaged, torchvision:small, torchvision:large, classical, dis "
-            "nor a file"
+            f"'{name}' is neither packaged, torchvision:small, torchvision:large, classical, dis nor a file"
         )
     path = weights_files(name)[0]
     from torchvision.models.optical_flow import raft_large, raft_small  # noqa: PLC0415  takes seconds, as below
@@ -171,7 +171,7 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         model = raft_large() if large else raft_small()
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
-        raise UserError(f"flow.estimator: {path} does not hold RAFT's weights ({str(error)[:200]})") from error
+        raise UserError(f"{path} does not hold RAFT's weights ({str(error)[:200]})") from error
     return RaftFlow(model, updates)
 
 
@@ -185,6 +185,6 @@ def _published(size: str) -> nn.Module:
             return optical_flow.raft_large(weights=optical_flow.Raft_Large_Weights.DEFAULT)
     except OSError as error:
         raise UserError(
-            f"flow.estimator: torchvision:{size} needs its weights from the network or torch's hub folder ({error})"
+            f"torchvision:{size} needs its weights from the network or torch's hub folder ({error})"
         ) from error
-    raise UserError(f"flow.estimator: torchvision has no RAFT '{size}'; expected small or large")
+    raise UserError(f"torchvision has no RAFT '{size}'; expected small or large")

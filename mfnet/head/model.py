@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mfnet.config import HeadParams
 from mfnet.errors import UserError
 from mfnet.head.archive import read_npz
 
@@ -31,6 +31,18 @@ _STEP_SHARE = 1e-5
 _STEPS = dict.fromkeys(("template", "shape_directions", "expression_directions", "pose_directions"), _STEP_M)
 _STEPS |= {"albedo_mean": _STEP_COLOUR, "albedo_basis": _STEP_COLOUR}
 _FINGERPRINT_LENGTH = 12
+
+
+# Other formats by their files' suffix, beside this package's own; importers put theirs here.
+READERS: dict[str, Callable[..., HeadModel]] = {}
+
+
+class Directions(NamedTuple):
+    """How many of a head's directions are used: of shape, expression and albedo, the first ones of each."""
+
+    n_shape: int = 100
+    n_expression: int = 50
+    n_albedo: int = 40
 
 
 @dataclass(frozen=True)
@@ -112,11 +124,11 @@ class HeadModel:
             expected["jaw_landmark_barycentric"] = (N_CONTOUR_LANDMARKS, 3)
             limits["jaw_landmark_faces"] = n_faces
         for name, shape in expected.items():
-            found = np.shape(getattr(self, name))
+            actual = np.shape(getattr(self, name))
             if np.asarray(getattr(self, name)).dtype.kind not in "fiu":
                 raise UserError(f"head model: {name} is not an array of numbers")
-            if found != shape:
-                raise UserError(f"head model: {name} has shape {found}, expected {shape}")
+            if actual != shape:
+                raise UserError(f"head model: {name} has shape {actual}, expected {shape}")
             if not np.isfinite(getattr(self, name)).all():
                 raise UserError(f"head model: {name} holds values that are not finite")
         for name, limit in limits.items():
@@ -194,11 +206,9 @@ class HeadModel:
         """
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"head.path: no file at {path}; expected head.npz or FLAME's generic_model.pkl")
-        if path.suffix == ".pkl":
-            from mfnet.head.importers.flame import load_flame  # noqa: PLC0415  avoids a cycle
-
-            return load_flame(path, landmarks, **flame_files)
+            raise UserError(f"no file at {path}; expected head.npz or FLAME's generic_model.pkl")
+        if path.suffix in READERS:
+            return READERS[path.suffix](path, landmarks, **flame_files)
         arrays = read_npz(path, "a head.npz, as `mfnet convert` writes it")
         named: dict[str, Any] = {
             part: {name[len(start) :]: arrays.pop(name) for name in list(arrays) if name.startswith(start)}
@@ -207,17 +217,17 @@ class HeadModel:
         needed = [f.name for f in fields(HeadModel) if f.name not in (*_NAMED, *_OPTIONAL)]
         missing = [name for name in needed if name not in arrays]
         if missing:
-            raise UserError(f"head.path: {path} lacks the array {missing[0]}")
+            raise UserError(f"{path} lacks the array {missing[0]}")
         unknown = set(arrays) - {f.name for f in fields(HeadModel)}
         if unknown:
-            raise UserError(f"head.path: {path} holds {min(unknown)}, which a head model has not")
+            raise UserError(f"{path} holds {min(unknown)}, which a head model has not")
         for name, step in _STEPS.items():
             arrays[name] = _from_planes(arrays[name], step, path, name)
         arrays["albedo_basis"] = arrays["albedo_basis"].astype(np.float16)
         try:
             return HeadModel(**arrays, **named)
         except UserError as error:
-            raise UserError(f"head.path: {path}: {error}") from error
+            raise UserError(f"{path}: {error}") from error
 
 
 def _steps(array: np.ndarray, step: float) -> np.ndarray:
@@ -232,7 +242,7 @@ def _planes(steps: np.ndarray) -> np.ndarray:
 
 def _from_planes(planes: np.ndarray, step: float, path: Path, name: str) -> np.ndarray:
     if planes.dtype != np.uint8 or planes.ndim < 2 or len(planes) != 4:
-        raise UserError(f"head.path: {path}: {name} is not stored as four planes of bytes; make the file anew")
+        raise UserError(f"{path}: {name} is not stored as four planes of bytes; make the file anew")
     zigzag = np.zeros(planes.shape[1:], np.uint32)
     for plane, shift in zip(planes, (0, 8, 16, 24), strict=True):
         zigzag |= plane.astype(np.uint32) << shift
@@ -244,8 +254,3 @@ def action_of_both_sides(name: str) -> str:
     """What a facial action is called without its side: of mouthSmileLeft mouthSmile, but mouthLeft is a way to move."""
     part = name.removesuffix("Left").removesuffix("Right")
     return name if part in ("mouth", "jaw") else part
-
-
-def load_head(params: HeadParams) -> HeadModel:
-    """The head that params.yaml names, from one file or from FLAME's four; see `HeadModel.load`."""
-    return HeadModel.load(params.path, params.landmarks, texture=params.texture, masks=params.masks, uv=params.uv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +37,13 @@ def pinhole_project(points: Tensor, intrinsics: Tensor, extrinsics: Tensor, imag
 
     Returns:
         [B, N, 3] x, y in [-1, 1] over the image, z the depth in the world's unit; x, y are NaN for points that are not
-        before the camera, which `rasterize` then leaves out.
+        in front of the camera, which `rasterize` then leaves out.
     """
     camera_points = points @ extrinsics[:, :, :3].mT + extrinsics[:, None, :, 3]
     homogeneous = camera_points @ intrinsics.mT
-    before = camera_points[..., 2:] > 0
-    pixels = homogeneous[..., :2] / torch.where(before, homogeneous[..., 2:], 1)
-    pixels = torch.where(before, pixels, torch.nan)
+    in_front = camera_points[..., 2:] > 0
+    pixels = homogeneous[..., :2] / torch.where(in_front, homogeneous[..., 2:], 1)
+    pixels = torch.where(in_front, pixels, torch.nan)
     return torch.cat([pixel_to_ndc(pixels, image_size), camera_points[..., 2:]], -1)
 
 
@@ -56,8 +57,17 @@ class Lens(NamedTuple):
         """The pinholes of some of the crops, [M] int64."""
         return Lens(self.focal[views], self.principal[views])
 
+    @staticmethod
+    def joined(lenses: Sequence[Lens]) -> Lens:
+        """Several batches of pinholes as one."""
+        return Lens(torch.cat([lens.focal for lens in lenses]), torch.cat([lens.principal for lens in lenses]))
+
+    def to(self, place: torch.device | torch.dtype) -> Lens:
+        """The same on a device or in a precision."""
+        return Lens(self.focal.to(place), self.principal.to(place))
+
     def project(self, points: Tensor, anchor: Tensor, scale: Tensor, place: Tensor) -> Tensor:
-        """See points as scaled orthography would in the depth of an anchor, and in perspective before and behind it.
+        """See points as scaled orthography would in the depth of an anchor, and in perspective nearer and further away.
 
         Args:
             points: [B, N, 3] FLAME's axes, any unit.
@@ -71,9 +81,9 @@ class Lens(NamedTuple):
         """
         distance = self.focal[:, None] / scale
         offset = torch.cat([(place - self.principal) / scale, distance], 1)
-        seen = (points - anchor[:, None]) * points.new_tensor(_FLIP) + offset[:, None]
-        screen = seen[..., :2] / seen[..., 2:] * self.focal[:, None, None] + self.principal[:, None]
-        return torch.cat([screen, (seen[..., 2:] - distance[:, None]) * scale[:, None]], -1)
+        in_camera = (points - anchor[:, None]) * points.new_tensor(_FLIP) + offset[:, None]
+        screen = in_camera[..., :2] / in_camera[..., 2:] * self.focal[:, None, None] + self.principal[:, None]
+        return torch.cat([screen, (in_camera[..., 2:] - distance[:, None]) * scale[:, None]], -1)
 
     def unproject(self, projected: Tensor, scale: Tensor) -> Tensor:
         """Back from what `project` gave, [B, N, 3], to the camera's frame in the unit of the points, OpenCV's axes."""
@@ -84,12 +94,6 @@ class Lens(NamedTuple):
     def toward(self, projected: Tensor, scale: Tensor) -> Tensor:
         """Unit directions [B, N, 3] to the camera, FLAME's axes, from what `project` gave."""
         return torch.nn.functional.normalize(-self.unproject(projected, scale), dim=-1) * projected.new_tensor(_FLIP)
-
-
-def toward_pinhole(points: Tensor, extrinsics: Tensor) -> Tensor:
-    """Unit directions [B, N, 3] from points [B, N, 3] to the camera that extrinsics [B, 3, 4] place; world axes."""
-    centre = -(extrinsics[:, None, :, 3] @ extrinsics[:, :, :3])
-    return torch.nn.functional.normalize(centre - points, dim=-1)
 
 
 def pixel_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -55,8 +55,8 @@ def rasterize(
     if vertices.dtype in (torch.float16, torch.bfloat16):
         vertices = vertices.float()
     if not len(vertices) or not len(faces):
-        found = torch.full((len(vertices), *image_size), -1, dtype=torch.int64, device=vertices.device)
-        return _differentiable_fragments(vertices, faces, found)
+        pix_to_face = torch.full((len(vertices), *image_size), -1, dtype=torch.int64, device=vertices.device)
+        return _differentiable_fragments(vertices, faces, pix_to_face)
     # Beyond its memory the kernel would read whatever lies there.
     assert 0 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1], "faces refer to vertices that are not there"
     if backend == "native":
@@ -110,10 +110,10 @@ def _cross(first: Tensor, second: Tensor) -> Tensor:
 
 def _search_cpu(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
     points = np.ascontiguousarray(vertices.numpy())
-    found = np.empty((len(points), *image_size), np.int64)
+    pix_to_face = np.empty((len(points), *image_size), np.int64)
     scan = _scan_in_turn if _forked or len(points) == 1 else _scan_in_parallel
-    scan(points, np.ascontiguousarray(faces.numpy()), cull_backfaces, found)
-    return torch.from_numpy(found)
+    scan(points, np.ascontiguousarray(faces.numpy()), cull_backfaces, pix_to_face)
+    return torch.from_numpy(pix_to_face)
 
 
 _forked = False
@@ -130,23 +130,23 @@ if hasattr(os, "register_at_fork"):
 
 
 @numba.njit(parallel=True, cache=True)
-def _scan_in_parallel(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
-    for image in numba.prange(len(found)):
-        _scan(vertices, faces, cull_backfaces, found, image)
+def _scan_in_parallel(vertices, faces, cull_backfaces, pix_to_face):  # type: ignore[no-untyped-def]
+    for image in numba.prange(len(pix_to_face)):
+        _scan(vertices, faces, cull_backfaces, pix_to_face, image)
 
 
 @numba.njit(cache=True)
-def _scan_in_turn(vertices, faces, cull_backfaces, found):  # type: ignore[no-untyped-def]
-    for image in range(len(found)):
-        _scan(vertices, faces, cull_backfaces, found, image)
+def _scan_in_turn(vertices, faces, cull_backfaces, pix_to_face):  # type: ignore[no-untyped-def]
+    for image in range(len(pix_to_face)):
+        _scan(vertices, faces, cull_backfaces, pix_to_face, image)
 
 
 @numba.njit(cache=True)
-def _scan(vertices, faces, cull_backfaces, found, image):  # type: ignore[no-untyped-def]
+def _scan(vertices, faces, cull_backfaces, pix_to_face, image):  # type: ignore[no-untyped-def]
     """Fill found[image] with the nearest triangle per pixel; the first of equally near ones."""
-    height, width = found.shape[1:]
+    height, width = pix_to_face.shape[1:]
     depth = np.full((height, width), np.inf)
-    found[image] = -1
+    pix_to_face[image] = -1
     for face in range(faces.shape[0]):
         ia, ib, ic = faces[face, 0], faces[face, 1], faces[face, 2]
         ax = (np.float64(vertices[image, ia, 0]) + 1.0) * 0.5 * width - 0.5
@@ -172,7 +172,7 @@ def _scan(vertices, faces, cull_backfaces, found, image):  # type: ignore[no-unt
                     z = wa * az + wb * bz + wc * cz
                     if z < depth[row, column]:
                         depth[row, column] = z
-                        found[image, row, column] = face
+                        pix_to_face[image, row, column] = face
 
 
 def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], cull_backfaces: bool) -> Tensor:
@@ -204,8 +204,8 @@ def _search_tensor(vertices: Tensor, faces: Tensor, image_size: tuple[int, int],
         pixel = (image * height + place[:, 1]) * width + place[:, 0]
         nearest.scatter_reduce_(0, pixel, (ordered << 32) + face, "amin")
         begin = end
-    found = torch.where(nearest == empty, -1, nearest & 0xFFFFFFFF)
-    return found.view(len(vertices), height, width)
+    pix_to_face = torch.where(nearest == empty, -1, nearest & 0xFFFFFFFF)
+    return pix_to_face.view(len(vertices), height, width)
 
 
 class _Boxes(NamedTuple):

@@ -69,7 +69,7 @@ class Renderer(nn.Module):
             vertices: [B, V, 3] posed heads; shading happens in their axes.
             projected: [B, V, 3] the same in image coordinates with depth.
             toward_camera: [B, V, 3] or broadcast to it, unit directions from the surface to the camera in the vertices'
-                axes, as `toward_pinhole` has them; None is FLAME's +z, that of an unturned orthographic camera.
+                axes, as `Lens.toward` has them; None is FLAME's +z, that of an unturned orthographic camera.
         """
         fragments = rasterize(projected, self.faces, self.image_size, self.backend)
         normals = vertex_normals(vertices, self.faces)

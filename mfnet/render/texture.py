@@ -50,8 +50,8 @@ class TextureSpace(nn.Module):
     def sample(self, texture: Tensor, fragments: Fragments) -> Tensor:
         """Texture [B, C, T, T] as seen in an image, [B, C, H, W]; differentiable in texture and geometry."""
         grid = interpolate(fragments, self.corner_uv.to(texture.dtype))
-        seen = (fragments.pix_to_face >= 0)[:, None]
-        return grid_sample(texture, grid, align_corners=False, padding_mode="border") * seen
+        covered = (fragments.pix_to_face >= 0)[:, None]
+        return grid_sample(texture, grid, align_corners=False, padding_mode="border") * covered
 
 
 def extract_texture(
@@ -79,10 +79,9 @@ def extract_texture(
     position, depth, frontal = values[..., :2].nan_to_num(_OUTSIDE), values[..., 2], values[..., 3]
     texture = grid_sample(photograph, position, align_corners=False, padding_mode="border")
     with torch.no_grad():
-        far = fragments.zbuf.detach().amax().item() + 1
-        nearest = torch.where(fragments.pix_to_face >= 0, fragments.zbuf, far)[:, None]
         # The deepest of a texel's 3 x 3 pixel neighbourhood, so that a surface does not hide itself by rounding.
-        reach = max_pool2d(torch.where(nearest >= far, -far, nearest), 3, 1, 1)
+        covered = (fragments.pix_to_face >= 0)[:, None]
+        reach = max_pool2d(torch.where(covered, fragments.zbuf[:, None], -torch.inf), 3, 1, 1)
         front = grid_sample(reach, position, mode="nearest", align_corners=False)[:, 0]
         inside = (position.abs() < 1).all(-1)
         near, most = projected[..., 2].amin(1), projected[..., 2].amax(1)
@@ -132,8 +131,8 @@ def mirror_unseen(texture: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
     Mirroring is about u = 0.5, about which FLAME's texture coordinates and this project's own are symmetric.
     """
     mirrored, mirrored_confidence = texture.flip(-1), confidence.flip(-1)
-    seen = confidence > 0
-    return torch.where(seen, texture, mirrored), torch.where(seen, confidence, mirrored_confidence)
+    known = confidence > 0
+    return torch.where(known, texture, mirrored), torch.where(known, confidence, mirrored_confidence)
 
 
 def fill_unseen(texture: Tensor, confidence: Tensor, fallback: Tensor) -> Tensor:

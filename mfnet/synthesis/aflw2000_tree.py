@@ -48,7 +48,7 @@ def _photograph(
     rng = np.random.default_rng([seed, 4, index])
     sculptor = sculptor_of(head_path)
     person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
-    vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
+    vertices = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "any"))
     yaw = rng.uniform(*_BIN_YAWS[index * len(BINS) // count]) * rng.choice([-1, 1])
     pitch, roll = rng.normal(size=2) * (8, 10)
     rotation = head_rotation(yaw, pitch, roll)

@@ -95,7 +95,7 @@ def _wild_item(
     sculptor = sculptor_of(head_path, 1)
     person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
     performance = draw_performance(rng, sculptor.head, "any")
-    vertices, _ = sculptor.sculpt(person, performance)
+    vertices = sculptor.sculpt(person, performance)
 
     low, high = _BIN_YAWS[index * len(BINS) // n_wild]
     yaw = rng.uniform(low, high) * rng.choice([-1, 1])
@@ -127,7 +127,7 @@ def _lab_subject(subject: int, root: Path, head_path: Path, params: SynthesizePa
     rng = np.random.default_rng([seed, 3, subject])
     sculptor = sculptor_of(head_path, 1)
     person = draw_person(rng, sculptor.head, params.relief_mm, params.deviation_mm)
-    vertices, _ = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "neutral"))
+    vertices = sculptor.sculpt(person, draw_performance(rng, sculptor.head, "neutral"))
     photographer, camera = Photographer(sculptor, person, rng), draw_camera(rng, studio=True)
     light, normals = draw_light(rng), sculptor.normals(vertices)
     outcome, errs = of_person(f"lab {subject:02d}", person), np.random.default_rng([seed, 7, subject])

@@ -79,7 +79,7 @@ def _draw_pinhole(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.n
 
 
 class Shot(NamedTuple):
-    """A person before one camera in one recording.
+    """A person in front of one camera in one recording.
 
     vertices [V, 3] metres and normals [V, 3], in the frame of the light; projected [V, 3] in the photograph's [-1, 1]
     and depth in metres; landmarks [68, 2] in pixels; yaw in degrees as the camera sees it;
@@ -113,7 +113,7 @@ class Sitting:
         rng, sculptor = self._rng, self._sculptor
         for recording in range(1, self._params.recordings + 1):
             expression = EXPRESSIONS.get((self.session, recording), "neutral")
-            vertices, _ = sculptor.sculpt(self.person, draw_performance(rng, sculptor.head, expression))
+            vertices = sculptor.sculpt(self.person, draw_performance(rng, sculptor.head, expression))
             yaw, pitch, roll = rng.normal(size=3) * _POSTURE
             turn = head_rotation(yaw, pitch, roll)
             turned = (vertices - _AIM) @ turn.T + _AIM + rng.normal(size=3) * 0.004

@@ -36,14 +36,14 @@ def of_person(name: str, person: Person) -> Outcome:
 
 def write_outcomes(root: Path, outcomes: Iterable[Outcome]) -> dict[str, np.ndarray]:
     """Write landmarks.parquet, landmarks_exact.parquet and people.csv; returns the detected landmarks of all."""
-    found: dict[str, np.ndarray] = {}
+    detected_landmarks: dict[str, np.ndarray] = {}
     exact: dict[str, np.ndarray] = {}
     people: list[dict[str, str | float]] = []
     for outcome in outcomes:
-        found |= outcome.detected
+        detected_landmarks |= outcome.detected
         exact |= outcome.exact
         people += outcome.people
-    write_sidecar(root, found)
+    write_sidecar(root, detected_landmarks)
     write_sidecar(root, exact, EXACT_SIDECAR)
     pd.DataFrame(people).to_csv(root / PEOPLE, index=False, float_format="%.3f")
-    return found
+    return detected_landmarks

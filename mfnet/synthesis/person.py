@@ -206,11 +206,8 @@ class Sculptor:
         """[V'] bool: a region of the head model on the refined vertices."""
         return self._refine(self.head.regions[name].astype(np.float32)[:, None], self._splits)[:, 0] > 0.99
 
-    def sculpt(self, person: Person, performance: Performance) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices [V', 3] with relief, and the 68 landmarks on them [68, 3]: metres, FLAME's axes.
-
-        The contour landmarks are those of a frontal head; see `landmarks` for another yaw.
-        """
+    def sculpt(self, person: Person, performance: Performance) -> np.ndarray:
+        """Vertices [V', 3] with relief: metres, FLAME's axes."""
         values = (person.shape, performance.expression, performance.pose)
         with torch.no_grad():
             smooth = self.flame(*(torch.tensor(value, dtype=torch.float32)[None] for value in values)).vertices
@@ -219,8 +216,7 @@ class Sculptor:
         normals = vertex_normals(torch.tensor(vertices)[None], torch.tensor(self.faces))[0].numpy()
         phases = self._template @ person.wave_vectors.T + person.phases
         waves = np.cos(phases.astype(np.float32)) @ person.amplitudes.astype(np.float32)
-        vertices = vertices + (waves[:, None] * self._rough) * normals
-        return vertices, self.landmarks(vertices, 0.0)
+        return vertices + (waves[:, None] * self._rough) * normals
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """Unit normals [V', 3] of sculpted vertices, in the frame they are given in."""

@@ -75,7 +75,7 @@ def flash_light(rng: np.random.Generator, illumination: int) -> np.ndarray:
 
 
 def draw_background(rng: np.random.Generator, image_size: tuple[int, int], plain: bool = False) -> np.ndarray:
-    """A background [H, W, 3] in [0, 1]: a wall with its light, and unless plain things before it, out of focus."""
+    """A background [H, W, 3] in [0, 1]: a wall with its light, and unless plain things in front of it, out of focus."""
     height, width = image_size
     grey, tint = rng.uniform(0.12, 0.85), 0.04 * rng.normal(size=3)
     cells = (rng.integers(2, 7), rng.integers(2, 8))
@@ -158,14 +158,14 @@ class Photographer:
 
     def develop(self, picture: np.ndarray, camera: Camera) -> np.ndarray:
         """What the camera writes of a picture, float32 [H, W, 3] in [0, 1]: RGB uint8."""
-        seen = cv2.GaussianBlur(picture, (0, 0), camera.blur) if camera.blur > 0.25 else picture
-        seen = np.clip(seen * (camera.gains * camera.exposure).astype(np.float32), 0, 1)
+        exposed = cv2.GaussianBlur(picture, (0, 0), camera.blur) if camera.blur > 0.25 else picture
+        exposed = np.clip(exposed * (camera.gains * camera.exposure).astype(np.float32), 0, 1)
         # Steeper in the middle and flatter at both ends, or the other way.
-        seen += np.float32(2 * camera.contrast) * seen * (1 - seen) * (seen - np.float32(0.5))
-        height, width = seen.shape[:2]
+        exposed += np.float32(2 * camera.contrast) * exposed * (1 - exposed) * (exposed - np.float32(0.5))
+        height, width = exposed.shape[:2]
         top, left = self._rng.integers(0, np.array(self._grain.shape[:2]) - (height, width) + 1)
-        seen += np.float32(camera.grain) * self._grain[top : top + height, left : left + width]
-        image = (np.clip(seen, 0, 1) * 255 + 0.5).astype(np.uint8)
+        exposed += np.float32(camera.grain) * self._grain[top : top + height, left : left + width]
+        image = (np.clip(exposed, 0, 1) * 255 + 0.5).astype(np.uint8)
         if camera.quality is None:
             return image
         written = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.quality])[1]
@@ -196,7 +196,7 @@ class Sight:
         self._edge = np.abs(cv2.GaussianBlur(self._seen.astype(np.float32), (3, 3), 0.6) - 0.5)[..., None] < 0.499
 
     def lit(self, light: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """The picture, float32 [H, W, 3] in [0, 1], under spherical-harmonic light [9, 3] before a background."""
+        """The picture, float32 [H, W, 3] in [0, 1], under spherical-harmonic light [9, 3] in front of a background."""
         bright = shade(self._albedo, self._normals, torch.tensor(light, dtype=torch.float32)[None])[0].numpy()
         picture = background.astype(np.float32)
         head = np.where(self._seen, np.clip(bright, 0, 1), picture[self._window])

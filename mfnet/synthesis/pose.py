@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
+
+from mfnet.head import yaw_degrees
 
 # FLAME's axes to OpenCV's: y and z change sign.
 TO_OPENCV = np.diag([1.0, -1.0, -1.0])
@@ -18,4 +21,4 @@ def head_rotation(yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
 
 def seen_yaw(rotation: np.ndarray) -> float:
     """Yaw in degrees of a head with this rotation [3, 3] in FLAME's axes; + is the nose to image right."""
-    return float(np.degrees(np.arctan2(-rotation[2, 0], np.hypot(rotation[0, 0], rotation[1, 0]))))
+    return float(yaw_degrees(torch.from_numpy(rotation)))

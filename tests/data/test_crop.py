@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfnet.data.crop import crop_around, cut, decode, encode
+from mfnet.data.crop import crop_around, cut, encode_jpeg, image_of
 from mfnet.render.camera import Crop
 
 
@@ -38,4 +38,4 @@ def test_outside_the_photograph_is_black() -> None:
 def test_encoding_keeps_the_picture() -> None:
     yy, xx = np.mgrid[:64, :64]
     picture = np.stack([xx * 3, yy * 3, 128 + 0 * xx], -1).astype(np.uint8)
-    assert np.abs(decode(encode(picture)).astype(int) - picture).mean() < 2
+    assert np.abs(image_of(encode_jpeg(picture)).astype(int) - picture).mean() < 2

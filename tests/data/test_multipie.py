@@ -49,7 +49,7 @@ def test_index_lists_every_file_and_the_bad_names(tmp_path: Path) -> None:
     index = build_index(tmp_path)
     assert len(index) == 2
     row = index[index["problem"].isna()].iloc[0]
-    assert (row["subject"], row["recording"], row["camera"], row["size"]) == (3, 2, "04_1", 1)
+    assert (row["subject"], row["recording"], row["camera"]) == (3, 2, "04_1")
     assert index["problem"].notna().sum() == 1
     pd.testing.assert_frame_equal(index, build_index(tmp_path))
 

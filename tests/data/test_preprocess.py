@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,60 +10,62 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from mfnet.config import DataParams, FitParams, FlowParams, HeadParams, SynthesizeParams
+from mfnet.config import FitParams, SynthesizeParams
 from mfnet.data.batches import TripletBatch, TripletData, augment
+from mfnet.data.faces import CropRules, FaceStore, preprocess
+from mfnet.data.flow_store import FlowStore
 from mfnet.data.index import build_index
 from mfnet.data.landmarks import MIRROR, OUTER_EYES, Sidecar
 from mfnet.data.multipie import CAMERA_YAW
-from mfnet.data.store import FaceStore, preprocess
-from mfnet.data.triplets import VIEWS, mine_triplets
+from mfnet.data.pairs import PAIRS, VIEWS, PairEvidence
+from mfnet.data.triplets import mine_triplets
 from mfnet.errors import UserError
+from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
-from mfnet.flow.store import PAIRS, FlowStore, precompute_flow
-from mfnet.guided_flow import GuidedFlow
-from mfnet.head import HeadModel
+from mfnet.head import Directions, HeadModel
 from mfnet.synthesis.multipie_tree import synthesize_multipie
 
+RULES = CropRules(image_size=128, scale=1.25, min_face_pixels=60, min_sharpness=2)
 
-class Tree(NamedTuple):
-    root: Path
-    params: DataParams
+
+def mined(faces: pd.DataFrame, count: int = 20, seed: int = 0) -> pd.DataFrame:
+    return mine_triplets(faces, count, (15, 90), 0.34, seed)
 
 
 @pytest.fixture(scope="module")
-def tree(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+def tree(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("multipie")
     head.save(root / "head.npz")
     made = SynthesizeParams(
         multipie_subjects=3, recordings=1, illuminations=[0, 7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
     synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
-    params = DataParams(multipie=root / "tree", facescape=root, image_size=128, triplets=20, validation_fraction=0.34)
-    return Tree(root / "tree", params)
+    return root / "tree"
 
 
 @pytest.fixture(scope="module")
-def faces(tree: Tree) -> tuple[pd.DataFrame, Path]:
-    target = tree.root.parent / "faces"
-    kept, rejects = preprocess(build_index(tree.root), tree.params, "sidecar", target, 1)
+def faces(tree: Path) -> tuple[pd.DataFrame, Path]:
+    target = tree.parent / "faces"
+    kept, rejects = preprocess(build_index(tree), tree, RULES, "sidecar", target, 1)
     assert rejects.empty
     return kept, target
 
 
-def test_generated_tree_is_multipies(tree: Tree) -> None:
-    index = build_index(tree.root)
+def test_generated_tree_is_multipies(tree: Path) -> None:
+    index = build_index(tree)
     assert index["problem"].isna().all()
     assert set(index["camera"]) == set(CAMERA_YAW)
     # Subject 3's no-flash photograph from camera 24_0 is missing, as files of the original are.
     assert len(index) == 3 * 15 * 2 - 1
-    image = cv2.imread(str(tree.root / index["path"][0]))
+    image = cv2.imread(str(tree / index["path"][0]))
     assert image.shape == (480, 640, 3)
 
 
-def test_camera_sign_positive_yaw_turns_the_nose_to_image_right(tree: Tree) -> None:
-    find = Sidecar(tree.root)
+def test_camera_sign_positive_yaw_turns_the_nose_to_image_right(tree: Path) -> None:
+    find = Sidecar(tree)
     blank = np.zeros((1, 1, 3), np.uint8)
-    for row in build_index(tree.root).to_dict("records"):
+    for row in build_index(tree).to_dict("records"):
         points = find(row["path"], blank)
         assert points is not None
         nose = points[30, 0] - points[list(OUTER_EYES), 0].mean()
@@ -80,26 +81,25 @@ def test_faces_carry_landmarks_inside_their_crop(faces: tuple[pd.DataFrame, Path
     assert FaceStore(folder).image(row["shard"], row["row"]).shape == (128, 128, 3)
 
 
-def test_each_reject_has_its_reason(tree: Tree, tmp_path: Path) -> None:
+def test_each_reject_has_its_reason(tree: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tree"
-    shutil.copytree(tree.root, copy)
+    shutil.copytree(tree, copy)
     paths = build_index(copy)["path"].tolist()
     (copy / paths[0]).write_bytes(b"not a picture")
     cv2.imwrite(str(copy / paths[1]), np.full((480, 640, 3), 90, np.uint8))
     table = pd.read_parquet(copy / "landmarks.parquet")
     table[table["path"] != paths[2]].to_parquet(copy / "landmarks.parquet")
     (copy / paths[0]).with_name("stray.png").write_bytes(b"")
-    params = tree.params.model_copy(update={"multipie": copy})
-    kept, rejects = preprocess(build_index(copy), params, "sidecar", tmp_path / "faces", 1)
+    kept, rejects = preprocess(build_index(copy), copy, RULES, "sidecar", tmp_path / "faces", 1)
     reasons = dict(zip(rejects["path"], rejects["reason"], strict=True))
     assert reasons[paths[0]] == "unreadable image"
     assert reasons[paths[1]].startswith("blurred")
     assert reasons[paths[2]] == "no face found"
     assert len(reasons) == 4
     assert len(kept) == len(paths) - 3
-    strict = params.model_copy(update={"min_face_pixels": 9999.0})
+    strict = RULES._replace(min_face_pixels=9999.0)
     with pytest.raises(UserError, match=r"none of .* photographs was kept.*min_face_pixels"):
-        preprocess(build_index(copy), strict, "sidecar", tmp_path / "none", 1)
+        preprocess(build_index(copy), copy, strict, "sidecar", tmp_path / "none", 1)
 
 
 def test_missing_side_file_is_one_line(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_missing_side_file_is_one_line(tmp_path: Path) -> None:
         Sidecar(tmp_path)
 
 
-def test_triplets_are_of_one_instant_and_split_by_subject(faces: tuple[pd.DataFrame, Path], tree: Tree) -> None:
-    triplets = mine_triplets(faces[0], tree.params, 0)
-    assert len(triplets) == tree.params.triplets
+def test_triplets_are_of_one_instant_and_split_by_subject(faces: tuple[pd.DataFrame, Path], tree: Path) -> None:
+    triplets = mined(faces[0])
+    assert len(triplets) == 20
     assert (triplets["front_yaw"] == 0).all()
     assert (triplets["left_yaw"] < 0).all()
     assert (triplets["right_yaw"] > 0).all()
@@ -119,28 +119,41 @@ def test_triplets_are_of_one_instant_and_split_by_subject(faces: tuple[pd.DataFr
     assert held_out.isdisjoint(triplets.loc[triplets["split"] == "train", "subject"])
     keys = ["front_shard", "front_row", "left_row", "right_row"]
     assert not triplets.duplicated(keys).any()
-    pd.testing.assert_frame_equal(triplets, mine_triplets(faces[0], tree.params, 0))
-    assert not triplets[keys].equals(mine_triplets(faces[0], tree.params, 1)[keys])
+    pd.testing.assert_frame_equal(triplets, mined(faces[0]))
+    others = mined(faces[0], seed=1)
+    assert not triplets[keys].reset_index(drop=True).equals(others[keys].reset_index(drop=True))
+    # A triplet is named by what it shows: drawn again, among others, it has the same name.
+    shared = triplets.reset_index().merge(others.reset_index(), on=keys, suffixes=("", "_other"))
+    assert len(shared)
+    assert (shared["id"] == shared["id_other"]).all()
+    assert triplets.index.is_unique
 
 
-def test_fewer_triplets_where_no_more_exist(faces: tuple[pd.DataFrame, Path], tree: Tree) -> None:
-    many = tree.params.model_copy(update={"triplets": 10**5})
-    assert len(mine_triplets(faces[0], many, 0)) == 5 * 7 * 7 + 7 * 6
+def test_the_index_is_of_contents_and_not_of_times(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "copy", copy_function=shutil.copyfile)
+    pd.testing.assert_frame_equal(build_index(tree), build_index(tmp_path / "copy"))
+    path = build_index(tree)["path"][0]
+    (tmp_path / "copy" / path).write_bytes((tree / path).read_bytes() + b" ")
+    changed = build_index(tmp_path / "copy")["digest"] != build_index(tree)["digest"]
+    assert changed.sum() == 1
 
 
-def test_one_sided_faces_are_explained(faces: tuple[pd.DataFrame, Path], tree: Tree) -> None:
+def test_fewer_triplets_where_no_more_exist(faces: tuple[pd.DataFrame, Path], tree: Path) -> None:
+    assert len(mined(faces[0], 10**5)) == 5 * 7 * 7 + 7 * 6
+
+
+def test_one_sided_faces_are_explained(faces: tuple[pd.DataFrame, Path], tree: Path) -> None:
     with pytest.raises(UserError, match="no instant has a frontal"):
-        mine_triplets(faces[0][faces[0]["yaw"] >= 0], tree.params, 0)
+        mined(faces[0][faces[0]["yaw"] >= 0])
 
 
 @pytest.fixture(scope="module")
-def data(faces: tuple[pd.DataFrame, Path], tree: Tree, head: HeadModel) -> TripletData:
-    triplets = mine_triplets(faces[0], tree.params, 0)
-    target = tree.root.parent / "flow"
+def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel) -> TripletData:
+    triplets = mined(faces[0])
+    target = tree.parent / "flow"
     store = FaceStore(faces[1])
-    params = HeadParams(path=Path("head.npz"))
-    guided = GuidedFlow(head, params, FitParams(), tree.params.image_size, load_flow_estimator("dis"))
-    summary = precompute_flow(triplets, store, guided, FlowParams(), target, torch.device("cpu"))
+    guided = GuidedFlow(head, Directions(), FitParams(), RULES.image_size, load_flow_estimator("dis"))
+    summary = precompute_flow(triplets, store, guided, FlowGrid(4, 16), target, torch.device("cpu"), "")
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000
     return TripletData(triplets, "train", store, FlowStore(target, with_flow=True))
@@ -149,14 +162,15 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Tree, head: HeadModel) -> Tripl
 def test_precomputed_flow_goes_from_landmark_to_landmark(data: TripletData) -> None:
     """Even where the views are far apart: by a quarter of the crop, within two of its 128 pixels."""
     batch = next(data.batches(16))
-    assert batch.targets is not None
+    assert batch.pairs.target is not None
+    assert batch.pairs.consistency is not None
     inner = torch.arange(27, 68)
     missed, moved = [], []
     for pair, (a, b) in enumerate(PAIRS):
         here, there = (batch.landmarks[:, VIEWS.index(view), inner] for view in (b, a))
-        found = grid_sample(batch.targets[:, pair], here[:, None], align_corners=False)[:, :, 0].mT
-        known = grid_sample(batch.consistency[:, pair], here[:, None], align_corners=False)[:, 0, 0] > 0.999
-        missed.append((found - there).norm(dim=-1)[known])
+        there_by_flow = grid_sample(batch.pairs.target[:, pair], here[:, None], align_corners=False)[:, :, 0].mT
+        known = grid_sample(batch.pairs.consistency[:, pair], here[:, None], align_corners=False)[:, 0, 0] > 0.999
+        missed.append((there_by_flow - there).norm(dim=-1)[known])
         moved.append((here - there).norm(dim=-1)[known])
     assert len(torch.cat(missed)) > 100
     assert torch.cat(missed).median() < 2 / 64
@@ -182,15 +196,16 @@ def test_augmentation_keeps_targets_on_their_landmarks() -> None:
         back = (places - offset[:, from_b]) @ inverse.mT
         targets[:, pair] = (there if a_from_front else back).mT.reshape(n, 2, size, size)
     ones = torch.ones(n, 4, 1, size, size)
-    given = TripletBatch(torch.rand(n, 3, 3, 64, 64), landmarks, ones, ones, targets)
+    given = TripletBatch(torch.rand(n, 3, 3, 64, 64), landmarks, PairEvidence(ones, ones, targets))
     moved = augment(given, 0.1, torch.Generator().manual_seed(2))
-    assert moved.targets is not None
+    assert moved.pairs.target is not None
+    assert moved.pairs.consistency is not None
     for pair, (a, b) in enumerate(PAIRS):
         at = moved.landmarks[:, VIEWS.index(b)][:, None]
-        found = grid_sample(moved.targets[:, pair], at, align_corners=False)[:, :, 0].mT
-        known = grid_sample(moved.consistency[:, pair], at, align_corners=False)[:, 0, 0] > 0.999
+        there_by_flow = grid_sample(moved.pairs.target[:, pair], at, align_corners=False)[:, :, 0].mT
+        known = grid_sample(moved.pairs.consistency[:, pair], at, align_corners=False)[:, 0, 0] > 0.999
         assert known.float().mean() > 0.5
-        torch.testing.assert_close(found[known], moved.landmarks[:, VIEWS.index(a)][known], atol=1e-4, rtol=0)
+        torch.testing.assert_close(there_by_flow[known], moved.landmarks[:, VIEWS.index(a)][known], atol=1e-4, rtol=0)
 
 
 def test_augmentation_keeps_landmarks_on_their_pixels(data: TripletData) -> None:

@@ -1,14 +1,21 @@
 import base64
-import io
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import trimesh
 
-from mfnet.evaluation.facescape import Mesh
-from mfnet.evaluation.heat import HeatMesh, heat_picture, read_heat_mesh, surface_error, write_heat_mesh
-from mfnet.evaluation.turntable import turntable
+from mfnet.evaluation.heat import (
+    HeatMesh,
+    heat_colours,
+    heat_palette,
+    read_heat_mesh,
+    surface_error,
+    write_heat_mesh,
+)
+from mfnet.evaluation.protocol.scores import Mesh
+from mfnet.evaluation.report.viewer import Heads
 
 
 def ball(radius: float) -> Mesh:
@@ -42,30 +49,37 @@ def test_the_error_is_the_distance_to_the_surface_and_not_to_its_vertices() -> N
     np.testing.assert_allclose(surface_error(points, closed), 10.0)
 
 
-def test_a_written_mesh_is_read_back_and_shown_grey_where_there_is_no_error(tmp_path: Path) -> None:
+def test_a_written_mesh_is_read_back(tmp_path: Path) -> None:
     prediction = ball(62.0)
     heat = HeatMesh(prediction, surface_error(prediction, front(ball(60.0))))
     write_heat_mesh(tmp_path / "a.ply", heat)
     again = read_heat_mesh(tmp_path / "a.ply")
     np.testing.assert_allclose(again.error, heat.error, rtol=1e-5)
     np.testing.assert_allclose(trimesh.load(tmp_path / "a.ply", process=False).vertices, prediction.vertices, atol=1e-3)
-    turned = Mesh(prediction.vertices * [-1, 1, -1], prediction.faces)
-    spread = [np.ptp(heat_picture(HeatMesh(mesh, heat.error), 64)[32, 96], axis=-1) for mesh in (prediction, turned)]
-    assert spread[0] > 30
-    assert spread[1] <= 1
 
 
-def test_every_mesh_to_be_turned_is_there_in_its_row_with_its_colours() -> None:
-    """The viewer's own scene, taken out of its page: three balls, the last below the first."""
+def test_every_head_to_be_turned_is_on_the_page_once_with_its_colours() -> None:
+    """What the page's script unpacks: vertices to the step they are stored in, colours from blue to red, and grey."""
     small = ball(10.0)
     heats = [HeatMesh(small, np.full(len(small.vertices), error)) for error in (0.0, np.nan, 10.0)]
-    longest = max(re.findall("[A-Za-z0-9+/=]+", turntable([heats[:2], heats[2:]])), key=len)
-    scene = trimesh.load(io.BytesIO(base64.b64decode(longest)), file_type="glb")
-    shown = sorted((tuple(-mesh.centroid.round()[[1, 0]]), mesh) for mesh in scene.dump())
-    places = [place for place, _ in shown]
-    assert len(places) == 3
-    assert places[0][0] == places[1][0] < places[2][0]
-    right, left, below = (mesh.visual.vertex_colors[0, :3].astype(int) for _, mesh in shown)
-    assert np.ptp(right) == 0
-    assert left.argmax() == 2
-    assert below.argmax() == 0
+    heads = Heads()
+    canvases = [heads.canvas(heat, f"head <{number}>") for number, heat in enumerate(heats)]
+    assert [re.findall(r"data-head='(\d+)'", canvas) for canvas in canvases] == [["0"], ["1"], ["2"]]
+    assert "head &lt;1&gt;" in canvases[1]
+    stored = json.loads(re.findall(r"id='heads'>(.*?)</script>", heads.script())[0])
+    # All three have the same triangles.
+    assert len(stored["topologies"]) == 1
+    palette = np.frombuffer(base64.b64decode(stored["palette"]), np.uint8).reshape(-1, 3).astype(int)
+    for head, heat in zip(stored["heads"], heats, strict=True):
+        steps = np.frombuffer(base64.b64decode(head["vertices"]), "<i2").reshape(-1, 3)
+        np.testing.assert_allclose(steps * stored["step_mm"], small.vertices, atol=stored["step_mm"])
+        colours = palette[np.frombuffer(base64.b64decode(head["colours"]), np.uint8)]
+        np.testing.assert_allclose(colours, (heat_colours(heat.error) * 255).round(), atol=1)
+    assert np.ptp(palette[-1]) == 0
+    assert np.array_equal(palette, heat_palette())
+
+
+def test_the_pages_script_carries_the_library_it_needs() -> None:
+    script = Heads().script()
+    assert "THREE.TrackballControls=" in script
+    assert not re.search(r"<script[^>]*src=", script)

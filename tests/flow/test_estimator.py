@@ -5,12 +5,12 @@ import torch
 
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
+from mfnet.flow.consistency import forward_backward_consistency
 from mfnet.flow.estimator import warp
-from mfnet.flow.motion import MotionPairs
-from mfnet.flow.pretrain import end_point_error
-from mfnet.flow.store import forward_backward_consistency
 from mfnet.head import anny_head
 from mfnet.head.strangers import stranger
+from mfnet.pretraining.motion import MotionPairs
+from mfnet.pretraining.raft import end_point_error
 
 
 def texture(size: int = 128) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ SMALLEST = {
     "synthesize": {"multipie_subjects": 4, "recordings": 1, "illuminations": [7], "wild_per_bin": 1, "lab_subjects": 1,
                    "aflw2000_per_bin": 1},
     "data": {"triplets": 16},
-    "train": {"variants": ["full", "no_eye"], "steps": 4, "batch": 4, "multiop_pairs": 1, "multiop_after": 0.5,
+    "ablation": {"variants": ["full", "no_eye"]},
+    "train": {"steps": 4, "batch": 4, "multiop_pairs": 1, "multiop_after": 0.5,
               "log_every": 1, "picture_every": 4, "checkpoint_every": 4},
     "evaluate": {"lab_views": [0], "heat_meshes": 1},
     # To start further processes takes longer than what there is to do.
@@ -73,7 +75,7 @@ class Clone:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         # Once numba has started its threads torch has as many, and rounds as these do.
-        environment |= {"PATH": path, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1",
+        environment |= {"PATH": path, "COLUMNS": "120", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1",
                         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@localhost",
                         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@localhost"}  # fmt: skip
         return subprocess.run(
@@ -84,6 +86,19 @@ class Clone:
             text=True,
             check=False,
         )
+
+
+def mlflow_runs(folder: Path) -> list[dict]:  # type: ignore[type-arg]
+    """Name, id, status, tags, parameters and last metrics of every run in a folder's store."""
+    code = (
+        "import json; from mlflow.tracking import MlflowClient; c = MlflowClient('sqlite:///mlflow.db');"
+        "e = c.get_experiment_by_name('mfnet').experiment_id;"
+        "print(json.dumps([{'name': r.info.run_name, 'id': r.info.run_id, 'status': r.info.status,"
+        " 'artifacts': r.info.artifact_uri, 'tags': dict(r.data.tags), 'params': r.data.params,"
+        " 'metrics': r.data.metrics} for r in c.search_runs([e])]))"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return json.loads(asked.stdout.splitlines()[-1])
 
 
 def ran(done: subprocess.CompletedProcess[str]) -> list[str]:

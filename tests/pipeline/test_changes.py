@@ -3,19 +3,9 @@
 import json
 
 import pytest
-import yaml
-from scratch_clone import ROOT, Clone, ran
+from scratch_clone import Clone, ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
-
-
-def test_a_further_seed_is_scored_as_the_first_is() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for first, again in (("train", "train_again"), ("evaluate", "evaluate_again")):
-        named = json.dumps(stages[first]).replace("${item.variant}", "${item.variant}-${item.seed}")
-        expected, found = json.loads(named), stages[again]
-        expected["matrix"]["seed"] = "${train.further_seeds}"
-        assert found == expected
 
 
 def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clone: Clone) -> None:
@@ -26,7 +16,7 @@ def test_changing_the_image_size_reruns_preprocess_and_not_what_comes_before(clo
     assert done.returncode == 0, done.stderr[-2000:]
     assert ran(done) == ["preprocess", "flow"]
     # What was made of the other faces is out of date; the rest would follow once that has changed.
-    assert {"train@full", "train@no_eye", "report"} <= set(json.loads(clone.run("dvc", "status", "--json").stdout))
+    assert {"train", "ablation@no_eye-0", "report"} <= set(json.loads(clone.run("dvc", "status", "--json").stdout))
 
 
 def test_other_photographs_are_noticed_and_the_same_seed_gives_the_first_ones_again(clone: Clone) -> None:
@@ -41,10 +31,10 @@ def test_other_photographs_are_noticed_and_the_same_seed_gives_the_first_ones_ag
     assert ran(done) == ["synthesize", "index"]
     assert clone.outputs()["synthesize"] != first["synthesize"]
     clone.change({"engine": {"workers": 2}})
-    done = clone.run("dvc", "repro", "--force", "--single-item", "synthesize", "evaluate@full")
+    done = clone.run("dvc", "repro", "--force", "--single-item", "synthesize", "evaluate")
     (clone.folder / "params.yaml").write_text(before)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert ran(done) == ["synthesize", "evaluate@full"]
+    assert ran(done) == ["synthesize", "evaluate"]
     again = clone.outputs()
     assert again["synthesize"] == first["synthesize"]
-    assert again["evaluate@full"] == first["evaluate@full"]
+    assert again["evaluate"] == first["evaluate"]

@@ -10,7 +10,7 @@ import pytest
 from scratch_clone import Clone
 
 from mfnet import cli
-from pipeline.stage import main
+from pipeline.outputs import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
@@ -18,12 +18,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 @pytest.mark.parametrize(
     ("command", "sections", "message"),
     [
-        ("index", {"loss": {"eyes": 1}}, "loss.eyes: unknown key"),
+        ("index", {"loss": {"eyes": 1}}, "'eyes' is no term of the loss"),
         ("index", {"train": {"steps": 0}}, "train.steps: "),
         ("index", {"data": {"multipie": "nowhere"}}, "data.multipie: no folder nowhere"),
         ("evaluate mean_head", {"data": {"facescape": "nowhere"}}, "data.facescape: nowhere has no folder data/"),
         ("flow", {"flow": {"estimator": "raft"}}, "flow.estimator: 'raft' is neither"),
-        ("evaluate no_lip", {}, "models/no_lip/config.json is missing"),
+        ("evaluate_ablation no_lip 0", {}, "models/ablation/no_lip-0/config.json is missing"),
+        ("evaluate no_eye", {}, "there is no method 'no_eye'; expected one of mfnet, refined, mean_head"),
+        ("ablation no_eye 0", {"network": {"weights": "nowhere.pth"}}, "network.weights: no file at nowhere.pth"),
     ],
 )
 def test_what_is_wrong_outside_ends_in_one_line(
@@ -40,7 +42,7 @@ def test_what_is_wrong_outside_ends_in_one_line(
     stage, *arguments = command.split()
     monkeypatch.setattr(sys, "argv", [stage, *arguments])
     with pytest.raises(SystemExit) as stopped:
-        main(importlib.import_module(f"pipeline.{stage}").stage)
+        main(importlib.import_module(f"pipeline.stages.{stage}").stage)
     (clone.folder / "params.yaml").write_text(before)
     assert str(stopped.value).startswith("error: ")
     assert message in str(stopped.value)
@@ -50,8 +52,8 @@ def test_what_is_wrong_outside_ends_in_one_line(
 
 def _outputs(folder: Path) -> dict[Path, int]:
     """Everything that a later stage could read, with its time; what is half-made is named as such."""
-    found = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
-    return {path: path.stat().st_mtime_ns for path in found if not any(".partial" in part for part in path.parts)}
+    paths = [path for name in ("data", "models", "reports") for path in (folder / name).rglob("*") if path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in paths if not any(".partial" in part for part in path.parts)}
 
 
 def test_command_line_reconstructs_and_scores_a_trained_model(
@@ -76,13 +78,14 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
         assert camera["focal"] * 2 / (camera["crop"][2] * camera["camera"][0]) == pytest.approx(1.4, rel=0.3)
     cli.main(["evaluate", "--out", str(tmp_path / "scores.csv")])
     assert "three_view" in capsys.readouterr().out
-    assert set(pd.read_csv(tmp_path / "scores.csv")["setting"]) == {"wild", "three_view", "single_view"}
-    cli.main(["evaluate", "--baseline", "mean_head", "--out", str(tmp_path / "mean_head.csv")])
-    found, stored = (pd.read_csv(path) for path in (tmp_path / "mean_head.csv", "reports/per_image/mean_head.csv"))
-    pd.testing.assert_frame_equal(found, stored)
+    assert set(pd.read_csv(tmp_path / "scores.csv")["setting"]) == {
+        "wild", "three_view", "single_view", "three_view_own_size", "single_view_own_size"}  # fmt: skip
+    cli.main(["evaluate", "mean_head", "--out", str(tmp_path / "mean_head.csv")])
+    printed, stored = (pd.read_csv(path) for path in (tmp_path / "mean_head.csv", "reports/per_image/mean_head.csv"))
+    pd.testing.assert_frame_equal(printed, stored)
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["evaluate", "--baseline", "oracle"])
-    assert str(stopped.value).startswith("error: evaluate: --baseline oracle; expected one of mean_head, ")
+        cli.main(["evaluate", "oracle"])
+    assert str(stopped.value).startswith("error: evaluate: there is no method 'oracle'; expected one of mfnet, ")
     cli.main(["doctor"])
     assert "head.path: data/raw/head.npz found" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:

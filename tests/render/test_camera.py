@@ -1,6 +1,7 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_cameras import toward_pinhole
 
 from mfnet.render.camera import (
     Crop,
@@ -9,7 +10,6 @@ from mfnet.render.camera import (
     orthographic_project,
     pinhole_project,
     pixel_to_ndc,
-    toward_pinhole,
 )
 
 

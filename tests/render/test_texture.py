@@ -1,10 +1,11 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_cameras import toward_pinhole
 
 from mfnet.head import Flame, HeadModel, rotation_from_axis_angle
 from mfnet.render import Renderer, View
-from mfnet.render.camera import orthographic_project, pinhole_project, toward_pinhole
+from mfnet.render.camera import orthographic_project, pinhole_project
 from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
 from mfnet.render.texture import complete_texture, coverage, diffuse, fill_unseen, fuse_textures, mirror_unseen

@@ -36,7 +36,7 @@ def test_no_deviation_and_no_relief_give_the_models_own_people(
     head: HeadModel, sculptor: Sculptor, rng: np.random.Generator
 ) -> None:
     person = draw_person(rng, head, 0.0, 0.0)
-    vertices, _ = sculptor.sculpt(person, STILL)
+    vertices = sculptor.sculpt(person, STILL)
     expected = head.template + head.shape_directions @ person.shape.astype(np.float32)
     np.testing.assert_allclose(vertices, expected, atol=2e-6)
 
@@ -67,10 +67,9 @@ def test_people_are_of_both_sexes_all_ages_and_all_tones(head: HeadModel) -> Non
 )  # fmt: skip
 def test_named_expressions_do_what_they_are_called(head: HeadModel, sculptor: Sculptor, expression: str, moved) -> None:  # type: ignore[no-untyped-def]
     person = draw_person(np.random.default_rng(0), head, 0.0, 0.0)
-    _, rest = sculptor.sculpt(person, STILL)
-    played = [
-        sculptor.sculpt(person, draw_performance(np.random.default_rng(k), head, expression))[1] for k in range(8)
-    ]
+    rest = sculptor.landmarks(sculptor.sculpt(person, STILL), 0.0)
+    performances = [draw_performance(np.random.default_rng(k), head, expression) for k in range(8)]
+    played = [sculptor.landmarks(sculptor.sculpt(person, performance), 0.0) for performance in performances]
     assert np.mean([moved(points) - moved(rest) for points in played]) > 0.002
 
 

@@ -117,9 +117,9 @@ def _layout(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Texture coordinates [T, 2] and their triangles, in the order of the faces."""
     packed = np.full((len(coordinates), 2), np.nan)
-    for name, chosen in charts.items():
-        used = np.unique(corner_uv[chosen])
-        points = _upright(coordinates, triangles[chosen], corner_uv[chosen], symmetric)[used]
+    for name, chart in charts.items():
+        used = np.unique(corner_uv[chart])
+        points = _upright(coordinates, triangles[chart], corner_uv[chart], symmetric)[used]
         if name == "skin":
             packed[used] = _enlarge_face(points, points[np.searchsorted(used, _corner(corner_uv, triangles, SELLION))])
             continue
@@ -176,8 +176,8 @@ def _regions(
 
     def all_in(*names: str) -> np.ndarray:
         inside = np.zeros(N_VERTICES, bool)
-        chosen = np.any([charts[name] for name in names], 0)
-        inside[np.setdiff1d(triangles[chosen], triangles[~chosen])] = True
+        chart = np.any([charts[name] for name in names], 0)
+        inside[np.setdiff1d(triangles[chart], triangles[~chart])] = True
         return inside
 
     place = np.zeros((N_ANNY, 2))

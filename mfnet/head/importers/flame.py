@@ -50,17 +50,19 @@ def array(content: dict[str, Any], key: str, path: Path, shape: Sequence[int | N
     if key not in content:
         raise UserError(f"{path}: the key {key} is missing; expected an array of shape {expected}")
     try:
-        found = plain(content[key])
+        values = plain(content[key])
     except (ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(f"{path}: {key} {error}") from error
-    fits = found.ndim == len(shape) and all(want in (None, side) for want, side in zip(shape, found.shape, strict=True))
+    fits = values.ndim == len(shape) and all(
+        want in (None, side) for want, side in zip(shape, values.shape, strict=True)
+    )
     if not fits:
-        raise UserError(f"{path}: {key} has shape {found.shape}, expected {expected}")
-    if not np.isfinite(found).all():
+        raise UserError(f"{path}: {key} has shape {values.shape}, expected {expected}")
+    if not np.isfinite(values).all():
         raise UserError(f"{path}: {key} holds values that are not finite")
-    if kind == "i" and (found != np.round(found)).any():
+    if kind == "i" and (values != np.round(values)).any():
         raise UserError(f"{path}: {key} holds fractions, expected indices")
-    return found.astype(np.int64 if kind == "i" else np.float32)
+    return values.astype(np.int64 if kind == "i" else np.float32)
 
 
 def load_flame(
@@ -85,9 +87,8 @@ def load_flame(
         UserError: a file or key is missing, or an array is not what it should be.
     """
     if landmarks is None:
-        raise UserError(f"head.landmarks: null; FLAME's {path.name} needs landmark_embedding.npy")
-    companions = {"head.landmarks": landmarks, "head.texture": texture, "head.masks": masks, "head.uv": uv}
-    for name, file in companions.items():
+        raise UserError(f"landmarks: null; FLAME's {path.name} needs landmark_embedding.npy")
+    for name, file in {"landmarks": landmarks, "texture": texture, "masks": masks, "uv": uv}.items():
         if file is not None and not Path(file).is_file():
             raise UserError(f"{name}: no file at {file}")
     content = dictionary(read_pickle(path.read_bytes(), path), path, "a FLAME model")
@@ -97,10 +98,7 @@ def load_flame(
     if not 0 <= faces.min() <= faces.max() < n:
         raise UserError(f"{path}: f refers to vertex {faces.max()}, expected 0..{n - 1}")
     directions = array(content, "shapedirs", path, (n, 3, N_SHAPE + N_EXPRESSION))
-    if "kintree_table" in content:
-        tree = array(content, "kintree_table", path, (2, N_JOINTS), "i")
-        if tuple(tree[0, 1:]) != PARENTS[1:]:
-            raise UserError(f"{path}: kintree_table has the parents {tree[0].tolist()}, expected {list(PARENTS)}")
+    _check_parents(content, path)
     return HeadModel(
         template=template,
         faces=faces,
@@ -117,6 +115,13 @@ def load_flame(
     )
 
 
+def _check_parents(content: dict[str, Any], path: Path) -> None:
+    if "kintree_table" in content:
+        tree = array(content, "kintree_table", path, (2, N_JOINTS), "i")
+        if tuple(tree[0, 1:]) != PARENTS[1:]:
+            raise UserError(f"{path}: kintree_table has the parents {tree[0].tolist()}, expected {list(PARENTS)}")
+
+
 def _embedding(path: Path, n_faces: int) -> dict[str, np.ndarray]:
     if path.suffix == ".pkl":
         contour_path = path.with_name(_RINGNET_CONTOUR)
@@ -130,7 +135,7 @@ def _embedding(path: Path, n_faces: int) -> dict[str, np.ndarray]:
         static = contour = dictionary(read_object_npy(path), path, "DECA's landmark_embedding.npy")
         keys = ("static_lmk_faces_idx", "static_lmk_bary_coords", "dynamic_lmk_faces_idx", "dynamic_lmk_bary_coords")
     rows = (N_CONTOUR_ROWS, N_CONTOUR_LANDMARKS)
-    found = {
+    tables = {
         "static_landmark_faces": array(static, keys[0], path, (N_STATIC_LANDMARKS,), "i"),
         "static_landmark_barycentric": array(static, keys[1], path, (N_STATIC_LANDMARKS, 3)),
         "contour_landmark_faces": array(contour, keys[2], contour_path, rows, "i"),
@@ -141,13 +146,13 @@ def _embedding(path: Path, n_faces: int) -> dict[str, np.ndarray]:
         # All 68 with the jaw's own points before the inner ones; the moving contour has others, also of a frontal head.
         full = array(static, _FULL_FACES, path, (1, N_CONTOUR_LANDMARKS + N_STATIC_LANDMARKS), "i")
         weights = array(static, _FULL_BARYCENTRIC, path, (1, N_CONTOUR_LANDMARKS + N_STATIC_LANDMARKS, 3))
-        found["jaw_landmark_faces"] = full[0, :N_CONTOUR_LANDMARKS]
-        found["jaw_landmark_barycentric"] = weights[0, :N_CONTOUR_LANDMARKS]
+        tables["jaw_landmark_faces"] = full[0, :N_CONTOUR_LANDMARKS]
+        tables["jaw_landmark_barycentric"] = weights[0, :N_CONTOUR_LANDMARKS]
         refer.append((_FULL_FACES, "jaw_landmark_faces"))
     for key, name in refer:
-        if not 0 <= found[name].min() <= found[name].max() < n_faces:
-            raise UserError(f"{path}: {key} refers to triangle {found[name].max()}, expected 0..{n_faces - 1}")
-    return found
+        if not 0 <= tables[name].min() <= tables[name].max() < n_faces:
+            raise UserError(f"{path}: {key} refers to triangle {tables[name].max()}, expected 0..{n_faces - 1}")
+    return tables
 
 
 def _regions(path: Path, n_vertices: int) -> dict[str, np.ndarray]:
@@ -155,12 +160,12 @@ def _regions(path: Path, n_vertices: int) -> dict[str, np.ndarray]:
     masks = dictionary(read_pickle(path.read_bytes(), path), path, "FLAME_masks.pkl")
 
     def mask(*names: str) -> np.ndarray:
-        chosen = np.zeros(n_vertices, bool)
+        region = np.zeros(n_vertices, bool)
         for name in names:
             index = array(masks, name, path, (None,), "i")
             if len(index) and not 0 <= index.min() <= index.max() < n_vertices:
                 raise UserError(f"{path}: {name} refers to vertex {index.max()}, expected 0..{n_vertices - 1}")
-            chosen[index] = True
-        return chosen
+            region[index] = True
+        return region
 
     return {"face": mask(_FACE_REGION), "eyes": mask(*_EYE_REGIONS), "mouth": np.zeros(n_vertices, bool)}

@@ -97,11 +97,11 @@ def _kept(content: GnmFile, path: Path) -> Kept:
             raise UserError(f"{path}: vertex_groups have no {name}; expected those of GNM Head v3")
     skin = _group(content, _SKIN) | _group(content, _SOCKETS) | _group(content, _MOUTH)
     left, right = (content.groups[_EYE_SURFACE] & (content.weights[:, eye] > 0.5) for eye in (_LEFT_EYE, _RIGHT_EYE))
-    chosen = skin | left | right
-    vertices = np.flatnonzero(chosen)
-    place = np.full(len(chosen), -1)
+    of_head = skin | left | right
+    vertices = np.flatnonzero(of_head)
+    place = np.full(len(of_head), -1)
     place[vertices] = np.arange(len(vertices))
-    triangles = np.flatnonzero(chosen[content.triangles].all(1))
+    triangles = np.flatnonzero(of_head[content.triangles].all(1))
     faces = place[content.triangles[triangles]]
     a, b, c = (content.template[vertices][faces[:, k]] for k in range(3))
     if (np.cross(b - a, c - a) * (a + b + c - 3 * content.template[skin].mean(0))).sum() < 0:
@@ -216,10 +216,10 @@ def _texture_layout(content: GnmFile, kept: Kept) -> tuple[np.ndarray, np.ndarra
     turned = (content.triangles[kept.triangles] != kept.vertices[kept.faces]).any()
     corner_uv = corner_uv[:, ::-1] if turned else corner_uv
     in_left, in_right = (side[kept.faces].all(1) for side in (kept.left, kept.right))
-    for name, chosen in (("skin", ~in_left & ~in_right), ("left", in_left), ("right", in_right)):
+    for name, chart in (("skin", ~in_left & ~in_right), ("left", in_left), ("right", in_right)):
         u0, v0, width, height = _CHARTS[name]
-        low, high = corner_uv[chosen].min((0, 1)), corner_uv[chosen].max((0, 1))
-        corner_uv[chosen] = [u0, v0] + (corner_uv[chosen] - low) / np.maximum(high - low, 1e-9) * [width, height]
+        low, high = corner_uv[chart].min((0, 1)), corner_uv[chart].max((0, 1))
+        corner_uv[chart] = [u0, v0] + (corner_uv[chart] - low) / np.maximum(high - low, 1e-9) * [width, height]
     corners = np.column_stack([kept.faces.ravel(), np.round(corner_uv.reshape(-1, 2), 6)])
     used, index = np.unique(corners, axis=0, return_inverse=True)
     return used[:, 1:], index.reshape(-1, 3)

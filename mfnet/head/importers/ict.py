@@ -165,8 +165,8 @@ def _vertices(path: Path) -> np.ndarray:
     except (ValueError, KeyError) as error:
         raise UserError(f"{path}: not an OBJ of {_N_VERTICES} vertices ({str(error)[:100]})") from error
     if len(table) != _N_VERTICES or not (table[0] == "v").all():
-        found = int((table[0] == "v").sum())
-        raise UserError(f"{path}: {found} vertices, expected ICT-FaceKit's {_N_VERTICES}")
+        n_vertices = int((table[0] == "v").sum())
+        raise UserError(f"{path}: {n_vertices} vertices, expected ICT-FaceKit's {_N_VERTICES}")
     return vertices
 
 

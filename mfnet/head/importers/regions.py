@@ -12,7 +12,7 @@ _BEHIND_M, _BESIDE_M, _ABOVE_M = 0.11, 0.07, 0.10
 
 
 def face_by_place(template: np.ndarray) -> np.ndarray:
-    """[V] bool: what lies before the ears, around the foremost point, the nose's tip; template [V, 3] metres."""
+    """[V] bool: what lies in front of the ears, around the foremost point, the nose's tip; template [V, 3] metres."""
     depth = template[:, 2]
     face = (depth > depth.max() - _BEHIND_M) & (np.abs(template[:, 0]) < _BESIDE_M)
     return face & (np.abs(template[:, 1] - template[depth.argmax(), 1]) < _ABOVE_M)

@@ -53,9 +53,9 @@ def load_texture(path: Path, faces: np.ndarray, uv: str | Path | None = None) ->
 
 
 def _displayed(linear: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shown = np.maximum(_ALBEDO_SHARE * linear, 1e-4)
-    slope = _ALBEDO_SHARE / _ALBEDO_GAMMA * shown ** (1 / _ALBEDO_GAMMA - 1)
-    return (shown ** (1 / _ALBEDO_GAMMA)).astype(np.float32), (slope[..., None] * directions).astype(np.float32)
+    reflectance = np.maximum(_ALBEDO_SHARE * linear, 1e-4)
+    slope = _ALBEDO_SHARE / _ALBEDO_GAMMA * reflectance ** (1 / _ALBEDO_GAMMA - 1)
+    return (reflectance ** (1 / _ALBEDO_GAMMA)).astype(np.float32), (slope[..., None] * directions).astype(np.float32)
 
 
 def _flat(path: Path, mean: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

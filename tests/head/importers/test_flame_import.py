@@ -89,7 +89,7 @@ def test_embedding_alone_is_enough_and_the_pickles_protocol_does_not_matter(
 
 def test_missing_companion_file_is_named(flame_files: dict[str, Path]) -> None:
     flame_files["masks"].unlink()
-    with pytest.raises(UserError, match=r"head\.masks"):
+    with pytest.raises(UserError, match=r"masks: no file"):
         load(flame_files)
 
 

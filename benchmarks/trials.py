@@ -1,0 +1,107 @@
+"""Trainings of MFNet outside the pipeline, on what the pipeline has prepared, scored on FaceScape's sets.
+
+What has been measured is kept in `data/trials/`, by a digest of the settings, the data and the code: another one of
+these is another trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mfnet.config import Params
+from mfnet.data.batches import TripletData
+from mfnet.data.faces import FaceStore
+from mfnet.data.flow_store import FlowStore
+from mfnet.evaluation.benchmark import plan, run
+from mfnet.evaluation.methods.jobs import Photographs
+from mfnet.evaluation.methods.registry import MFNET, build_method
+from mfnet.evaluation.statistics.summary import summarise
+from mfnet.method.training import Material, Setting, train
+from mfnet.reconstruct.model_folder import ModelConfig, write_model
+from mfnet.settings import directions, open_benchmark, open_detector, open_flow_estimator, open_head
+from pipeline.tracking import made_from
+
+FOLDER = Path("data/trials")
+FACES, TRIPLETS, FLOW = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
+
+
+def changed(params: Params, settings: Iterable[str]) -> Params:
+    """Parameters with changes such as "train.steps=2000", as `dvc exp run -S` takes them."""
+    content = params.model_dump()
+    for setting in settings:
+        key, value = setting.split("=", 1)
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        section[name] = yaml.safe_load(value)
+    return Params.model_validate(content)
+
+
+class Silent:
+    """Records nothing of a training."""
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """See `mfnet.method.training.Recorder`."""
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """See `mfnet.method.training.Recorder`."""
+
+
+def trial(params: Params, flow: Path = FLOW) -> dict[str, float]:
+    """Minutes of a training with params.loss, its landmark error, and its CD in the wild set and the lab.
+
+    Args:
+        params: all of params.yaml.
+        flow: of the flow store.
+
+    Returns:
+        minutes, landmark_error_percent, wild, and a CD for every setting of the lab. Read back where the same has been
+        measured; an interrupted training goes on, and its minutes are then those of the last part.
+    """
+    settings = params.model_dump_json(exclude={"engine", "synthesize", "fit", "ablation"})
+    data = made_from([params.head.path, FACES, TRIPLETS, flow, params.data.facescape])
+    digest = hashlib.blake2b((settings + data).encode(), digest_size=8).hexdigest()
+    known, folder = FOLDER / f"{digest}.json", FOLDER / digest
+    if not known.is_file():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps(_train(params, folder, flow, data) | _score(params, folder)) + "\n")
+    scores: dict[str, float] = json.loads(known.read_text())
+    return scores
+
+
+def _train(params: Params, folder: Path, flow: Path, digest: str) -> dict[str, float]:
+    table = pd.read_parquet(TRIPLETS)
+    stores = (FaceStore(FACES), FlowStore(flow, with_flow=params.loss.multiop_form == "precomputed"))
+    train_split, validation = (TripletData(table, split, *stores) for split in ("train", "validation"))
+    used, head = directions(params.head), open_head(params.head)
+    setting = Setting(params.seed, params.network, params.loss, params.train, used, params.data.image_size)
+    material = Material(train_split, validation, head, open_flow_estimator(params.flow), digest)
+    began = time.monotonic()
+    network, values = train(setting, material, Silent(), folder)
+    minutes = (time.monotonic() - began) / 60
+    config = ModelConfig(
+        head=head.fingerprint, **used._asdict(), encoder=params.network.encoder, features=params.network.features,
+        image_size=params.data.image_size, crop_scale=params.data.crop_scale,
+    )  # fmt: skip
+    write_model(folder, config, network, head)
+    return {"minutes": minutes, "landmark_error_percent": 100 * values["landmark_error_validation"]}
+
+
+def _score(params: Params, folder: Path) -> dict[str, float]:
+    root = params.data.facescape
+    photographs = Photographs(root, open_detector(params.landmarks, root))
+    jobs = plan(open_benchmark(root), params.evaluate.lab_views)
+    method = build_method(MFNET, params, photographs, folder)
+    summary = summarise(run(method, jobs, params.engine.workers))
+    return {"wild": summary["wild"]["all"]["cd_mm"]} | {
+        setting: means["cd_mm"] for setting, means in summary["lab"].items()
+    }

@@ -1,0 +1,1 @@
+"""What can be judged: MFNet, refined or not, and the baselines."""

@@ -1,0 +1,1 @@
+"""Means over groups, differences between methods, and how sure they are."""

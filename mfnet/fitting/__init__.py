@@ -1,0 +1,1 @@
+"""Least squares on a head's parameters: by landmarks, and by the optical flow between photographs."""

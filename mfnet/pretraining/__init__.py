@@ -1,0 +1,1 @@
+"""How the packaged weights are made: training on people and motion whose answer is known."""

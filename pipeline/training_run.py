@@ -1,0 +1,88 @@
+"""What the stages train and ablation have in common: one network, its curves and its MLflow run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import mlflow
+import numpy as np
+import pandas as pd
+
+from mfnet.config import LossParams, Params
+from mfnet.data.batches import TripletData
+from mfnet.data.faces import FaceStore
+from mfnet.data.flow_store import FlowStore
+from mfnet.flow import weights_files
+from mfnet.method.training import Material, Setting, train
+from mfnet.reconstruct.model_folder import ModelConfig, write_model
+from mfnet.settings import directions, open_flow_estimator, open_head
+from pipeline.outputs import whole_folder
+from pipeline.tracking import log_metrics, made_from, name_model, tracked
+
+FACES, TRIPLETS, FLOW = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
+_VALIDATION = "landmark_error_validation"
+
+
+class CurveRecorder:
+    """Writes a training's curves and pictures to a folder and to MLflow."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[dict[str, float]] = []
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """See `mfnet.method.training.Recorder`."""
+        self._rows.append({"step": step, **values})
+        log_metrics(values, step)
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """See `mfnet.method.training.Recorder`."""
+        path = self._folder / f"step_{step:06d}.png"
+        cv2.imwrite(str(path), image[..., ::-1])
+        mlflow.log_artifact(str(path), "pictures")
+
+    def write(self) -> None:
+        """Write losses.csv and validation.csv."""
+        table = pd.DataFrame(self._rows).drop(columns="steps_per_second")
+        table.drop(columns=_VALIDATION).to_csv(self._folder / "losses.csv", index=False)
+        table[["step", _VALIDATION]].dropna().to_csv(self._folder / "validation.csv", index=False)
+
+
+def run_training(stage: str, name: str, params: Params, seed: int, loss: LossParams) -> None:
+    """Write models/NAME/ and reports/curves/NAME/ (losses.csv, validation.csv, pictures).
+
+    Args:
+        stage: train or ablation.
+        name: of the network: mfnet, or ablation/no_eye-0.
+        params: all of params.yaml.
+        seed, loss: of this training.
+    """
+    setting = Setting(seed, params.network, loss, params.train, directions(params.head), params.data.image_size)
+    inputs = [params.head.path, FACES, TRIPLETS, FLOW]
+    logged = {name: getattr(params, name).model_dump(mode="json") for name in ("head", "network", "train", "flow")}
+    logged |= {"seed": seed, "loss": loss.model_dump()}
+    model, curves = Path("models") / name, Path("reports/curves") / name
+    variant = None if name == "mfnet" else Path(name).name
+    with (
+        tracked(stage, logged, inputs, variant),
+        whole_folder(curves) as curves_folder,
+        whole_folder(model, resume=True) as model_folder,
+    ):
+        head, estimator = open_head(params.head), open_flow_estimator(params.flow)
+        table = pd.read_parquet(TRIPLETS)
+        stores = (FaceStore(FACES), FlowStore(FLOW, with_flow=loss.multiop_form == "precomputed"))
+        train_split, validation = (TripletData(table, split, *stores) for split in ("train", "validation"))
+        digest = made_from([*inputs, *weights_files(params.flow.estimator)])
+        recorder = CurveRecorder(curves_folder)
+        material = Material(train_split, validation, head, estimator, digest)
+        network, values = train(setting, material, recorder, model_folder, stage)
+        recorder.write()
+        config = ModelConfig(
+            head=head.fingerprint, **setting.directions._asdict(), encoder=params.network.encoder,
+            features=params.network.features, image_size=params.data.image_size, crop_scale=params.data.crop_scale,
+        )  # fmt: skip
+        write_model(model_folder, config, network, head)
+        name_model(model_folder)
+        mlflow.log_artifacts(str(model_folder), "model")
+        print(", ".join(f"{name}: {value:.4g}" for name, value in values.items()))

@@ -1,0 +1,228 @@
+"""The loop on a handful of generated triplets: it learns, resumes where it stopped, and repeats itself."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mfnet.config import Params, SynthesizeParams
+from mfnet.data.batches import TripletData
+from mfnet.data.faces import CropRules, FaceStore, preprocess
+from mfnet.data.flow_store import FlowStore
+from mfnet.data.index import build_index
+from mfnet.data.triplets import mine_triplets
+from mfnet.errors import UserError
+from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
+from mfnet.flow import load_flow_estimator
+from mfnet.head import Directions, HeadModel
+from mfnet.loss_terms import left_out
+from mfnet.method import training
+from mfnet.method.training import Material, Setting
+from mfnet.reconstruct import Reconstructor
+from mfnet.reconstruct.model_folder import ModelConfig, write_model
+from mfnet.synthesis.multipie_tree import synthesize_multipie
+
+ROOT = Path(__file__).parents[2]
+
+
+class Workbench(NamedTuple):
+    params: Params
+    data: dict[str, TripletData]
+    head: HeadModel
+
+    def setting(self, variant: str = "full", **changes: object) -> Setting:
+        """Of a variant of the loss, with some of the training's parameters changed."""
+        params = self.params
+        loss = params.loss.without(left_out(variant))
+        train = params.train.model_copy(update=changes)
+        return Setting(0, params.network, loss, train, Directions(), params.data.image_size)
+
+    def material(self, digest: str = "") -> Material:
+        return Material(
+            self.data["train"], self.data["validation"], self.head, load_flow_estimator("classical"), digest
+        )
+
+
+@pytest.fixture(scope="module")
+def bench(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    root = tmp_path_factory.mktemp("training")
+    head.save(root / "head.npz")
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["head"]["path"] = str(root / "head.npz")
+    content["data"] |= {"multipie": str(root / "tree"), "triplets": 12}
+    content["train"] |= {"steps": 8, "batch": 4, "multiop_pairs": 1, "log_every": 1, "checkpoint_every": 5}
+    params = Params.model_validate(content)
+    made = SynthesizeParams(
+        multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
+    )
+    synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
+    rules = CropRules(params.data.image_size, params.data.crop_scale, 60, 2)
+    faces, _ = preprocess(build_index(root / "tree"), root / "tree", rules, "sidecar", root / "faces", 1)
+    triplets = mine_triplets(faces, 12, (15, 90), 0.15, 0)
+    store = FaceStore(root / "faces")
+    guided = GuidedFlow(head, Directions(), params.fit, params.data.image_size, load_flow_estimator("classical"))
+    precompute_flow(triplets, store, guided, FlowGrid(4, 16), root / "flow", torch.device("cpu"), "")
+    stores = (store, FlowStore(root / "flow", with_flow=True))
+    data = {split: TripletData(triplets, split, *stores) for split in ("train", "validation")}
+    return Workbench(params, data, head)
+
+
+class Records:
+    """Remembers what it is told; raises at one step, as an interruption does."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.rows: list[tuple[int, dict[str, float]]] = []
+        self.pictures: list[int] = []
+        self._stop_after = stop_after
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.rows.append((step, values))
+        if step == self._stop_after:
+            raise KeyboardInterrupt
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        assert image.dtype == np.uint8
+        self.pictures.append(step)
+
+
+class Outcome(NamedTuple):
+    rows: list[tuple[int, dict[str, float]]]
+    pictures: list[int]
+    weights: dict[str, torch.Tensor]
+
+
+def run(
+    bench: Workbench, folder: Path, variant: str = "full", stop_after: int | None = None, digest: str = "",
+    **changes: object,
+) -> Outcome:  # fmt: skip
+    records = Records(stop_after)
+    network, _ = training.train(bench.setting(variant, **changes), bench.material(digest), records, folder)
+    return Outcome(records.rows, records.pictures, network.state_dict())
+
+
+def same(first: Outcome, second: Outcome) -> bool:
+    return all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
+
+
+def losses(rows: list) -> list[float]:  # type: ignore[type-arg]
+    return [values["loss"] for _, values in rows]
+
+
+def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "training_picture", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(bench, tmp_path / "model")
+    resumed = run(bench, tmp_path / "model")
+    assert [step for step, _ in resumed.rows] == list(range(1, 9))
+    assert resumed.pictures == [8]
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_it_learns_its_own_data(bench: Workbench, tmp_path: Path) -> None:
+    rows = run(bench, tmp_path / "model", "no_multiop", steps=60, jitter=0.0, log_every=10).rows
+    assert rows[-1][1]["loss_singlelmk"] < 0.6 * rows[0][1]["loss_singlelmk"]
+    assert np.isfinite(rows[-1][1]["landmark_error_validation"])
+
+
+def test_the_same_seed_repeats_and_a_resumed_run_continues(bench: Workbench, tmp_path: Path) -> None:
+    unbroken, repeated = run(bench, tmp_path / "a"), run(bench, tmp_path / "b")
+    assert losses(unbroken.rows) == losses(repeated.rows)
+    assert same(unbroken, repeated)
+    with pytest.raises(KeyboardInterrupt):
+        run(bench, tmp_path / "c", stop_after=6)
+    resumed = run(bench, tmp_path / "c")
+    assert [step for step, _ in resumed.rows] == list(range(1, 9))
+    assert losses(resumed.rows) == losses(unbroken.rows)
+    assert same(unbroken, resumed)
+
+
+def test_a_checkpoint_of_other_inputs_is_not_resumed(bench: Workbench, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(bench, tmp_path / "model", stop_after=6, digest="yesterday's faces", picture_every=3)
+    assert (tmp_path / "model" / "checkpoint.pt").is_file()
+    anew = run(bench, tmp_path / "model", digest="today's faces", picture_every=3)
+    # Resumed, it would not come by step 3 again.
+    assert anew.pictures == [3, 6, 8]
+    assert losses(anew.rows) == losses(run(bench, tmp_path / "other").rows)
+
+
+def test_multiview_term_appears_late_and_changes_the_outcome(bench: Workbench, tmp_path: Path) -> None:
+    rows = run(bench, tmp_path / "a").rows
+    terms = [values["loss_multiop"] for _, values in rows]
+    begin = bench.params.train.multiop_after * 8
+    assert all(term == 0 for term in terms[: int(begin)])
+    assert all(term > 0 for term in terms[int(begin) + 1 :])
+    without = run(bench, tmp_path / "b", "no_multiop").rows
+    assert losses(rows)[-1] != losses(without)[-1]
+
+
+def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(bench: Workbench) -> None:
+    setting = bench.setting()
+    material = replace(bench.material(), estimator=load_flow_estimator("packaged"))
+    instruments = training._instruments(setting, material, torch.device("cpu"))
+    network = training._new_network(setting).eval()
+    batch = next(bench.data["train"].batches(2))
+    values = set()
+    for form in ("in_loop", "measured", "precomputed"):
+        parameters = network(batch.images)
+        watched = {name: getattr(parameters, name) for name in ("shape", "rotation", "camera", "jaw")}
+        for tensor in watched.values():
+            tensor.retain_grad()
+        loss = bench.params.loss.model_copy(update={"multiop_form": form})
+        terms = training.losses_of(instruments, parameters, batch, loss, torch.tensor([[0, 0], [1, 2]]))
+        terms["multiop"].backward()
+        values.add(terms["multiop"].item())
+        for name, tensor in watched.items():
+            assert tensor.grad is not None, name
+            assert tensor.grad.abs().sum() > 0, name
+    assert len(values) == 3
+
+
+def test_a_trained_folder_reconstructs_from_one_view_and_from_three(bench: Workbench, tmp_path: Path) -> None:
+    network, _ = training.train(bench.setting(), bench.material(), Records(), tmp_path / "model")
+    config = ModelConfig(
+        head=bench.head.fingerprint, **Directions()._asdict(), encoder="compact", features=256, image_size=128,
+        crop_scale=1.25,
+    )  # fmt: skip
+    write_model(tmp_path / "model", config, network, bench.head)
+    reconstructor = Reconstructor.load(tmp_path / "model")
+    row = bench.data["train"].rows.iloc[0]
+    store = bench.data["train"]._faces
+    crops = [store.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in ("front", "left", "right")]
+    landmarks = [(np.asarray(row[f"{view}_landmarks"]).reshape(68, 2) + 1) * 64 for view in ("front", "left", "right")]
+    for count in (1, 3):
+        result = reconstructor(crops[:count], landmarks[:count])
+        assert result.vertices.shape == bench.head.template.shape
+        assert len(result.cameras) == count
+        result.save(tmp_path / f"out{count}")
+        names = {path.name for path in (tmp_path / f"out{count}").iterdir()}
+        assert names == {
+            "mesh.obj",
+            "mesh.mtl",
+            "mesh.glb",
+            "texture.png",
+            "confidence.png",
+            "overlay.png",
+            "parameters.json",
+        }
+        assert "texture.png" in (tmp_path / f"out{count}" / "mesh.mtl").read_text()
+    with pytest.raises(UserError, match="no photograph given"):
+        reconstructor([])
+    with pytest.raises(UserError, match="is missing"):
+        reconstructor([tmp_path / "nothing.png"])
+
+
+def test_missing_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a folder that the train stage wrote"):
+        Reconstructor.load(tmp_path)
