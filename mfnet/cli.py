@@ -196,7 +196,7 @@ def _doctor(options: argparse.Namespace) -> None:
     from mfnet.config import load_params  # noqa: PLC0415
 
     print(f"python {sys.version.split()[0]}")
-    for package in ("torch", "torchvision", "numpy", "numba", "opencv-python", "face-alignment", "lightning"):
+    for package in ("torch", "torchvision", "numpy", "numba", "opencv-python", "face-alignment", "lightning-fabric"):
         print(f"{package} {importlib.metadata.version(package)}")
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"device: {name}")
