@@ -2,7 +2,7 @@ import os
 import pickle
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +100,53 @@ def flame_files(head: HeadModel, tmp_path: Path) -> Iterator[dict[str, Path]]:
     paths["masks"].write_bytes(pickle.dumps(masks, protocol=0))
     yield paths
     del sys.modules["chumpy"], sys.modules["chumpy.ch"]
+
+
+DEVICES = [
+    "cpu",
+    *(["cuda"] if torch.cuda.is_available() else []),
+    *(["mps"] if torch.backends.mps.is_available() else []),
+]
+# How far single precision may be from double, in units of the values.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-12}
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device there is."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def dtype(request: pytest.FixtureRequest, device: torch.device) -> torch.dtype:
+    """Single and double precision, where the device has it."""
+    if device.type == "mps" and request.param == torch.float64:
+        pytest.skip("Apple's devices have no double precision")
+    return request.param
+
+
+@pytest.fixture
+def same_everywhere(device: torch.device, dtype: torch.dtype) -> Callable[..., None]:
+    """Asserts that a function of tensors stays on the device and in the precision, and gives what it gives in double on
+    the CPU."""
+
+    def check(call: Callable[..., object], *inputs: torch.Tensor, tolerance: float | None = None) -> None:
+        expected = _tensors(call(*(part.double() if part.is_floating_point() else part for part in inputs)))
+        placed = [part.to(device, dtype) if part.is_floating_point() else part.to(device) for part in inputs]
+        for ours, reference in zip(_tensors(call(*placed)), expected, strict=True):
+            assert ours.device.type == device.type
+            if ours.is_floating_point():
+                assert ours.dtype == dtype
+                limit = TOLERANCE[dtype] if tolerance is None or dtype == torch.float64 else tolerance
+                torch.testing.assert_close(ours.cpu().double(), reference, atol=limit, rtol=limit)
+            else:
+                assert (ours.cpu() == reference).double().mean() > 0.99
+
+    return check
+
+
+def _tensors(result: object) -> list[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        return [result]
+    parts = result.values() if isinstance(result, dict) else result
+    return [tensor for part in parts if part is not None for tensor in _tensors(part)]  # type: ignore[attr-defined]

@@ -39,7 +39,10 @@ class FlowEstimator(nn.Module):
 
 
 class RaftFlow(FlowEstimator):
-    """RAFT; images are padded to multiples of 8 and at least 128 pixels a side by repeating their border."""
+    """RAFT; images are padded to multiples of 8 and at least 128 pixels a side by repeating their border.
+
+    Its weights stay in single precision; images may be in any.
+    """
 
     def __init__(self, model: nn.Module, updates: int) -> None:
         super().__init__()
@@ -53,10 +56,11 @@ class RaftFlow(FlowEstimator):
         """See FlowEstimator."""
         height, width = first.shape[-2:]
         bottom, right = (max(_SMALLEST, -(-side // 8) * 8) - side for side in (height, width))
-        images = [image * 2 - 1 for image in (first, second)]
+        # Torchvision's RAFT looks up correlations in single precision, whatever its weights are in.
+        images = [image.float() * 2 - 1 for image in (first, second)]
         if bottom or right:
             images = [pad(image, (0, right, 0, bottom), mode="replicate") for image in images]
-        return self.model(*images, num_flow_updates=self.updates)[-1][..., :height, :width]
+        return self.model(*images, num_flow_updates=self.updates)[-1][..., :height, :width].to(first.dtype)
 
 
 class ClassicalFlow(FlowEstimator):
