@@ -7,7 +7,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers with two threads each on two cores: who waits must not spin.
 test: export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: repro test tables check clean
+.PHONY: install repro test tables check clean
+
+install: $(READY)
 
 repro: $(READY)
 	python -m dvc repro
@@ -36,4 +38,4 @@ $(READY): requirements.lock pyproject.toml
 
 clean:
 	rm -rf data/raw data/faces data/flow data/*.parquet models reports/aflw2000 reports/attribution.csv \
-		reports/curves reports/figures reports/heat reports/index.html reports/metrics reports/per_image
+		reports/curves reports/figures reports/heat reports/index.html reports/per_image reports/scores.json

@@ -10,7 +10,7 @@ from mfnet.evaluation.report.documents import fill, run_tables
 from mfnet.synthesis.outcome import PEOPLE
 from pipeline.outputs import main, whole_file
 
-DOCUMENTS = ("README.md", "docs/results.md", "docs/people.md")
+DOCUMENTS = ("README.md", "docs/results.md", "docs/results_tables.md", "docs/people.md")
 
 
 def stage() -> None:

@@ -61,16 +61,17 @@ def test_the_page_is_one_file_that_loads_nothing(clone: Clone) -> None:
 
 
 def test_the_documents_tables_are_those_of_the_run(clone: Clone) -> None:
-    texts = {name: (clone.folder / name).read_text() for name in ("README.md", "docs/results.md", "docs/people.md")}
+    names = ("README.md", "docs/results.md", "docs/results_tables.md", "docs/people.md")
+    texts = {name: (clone.folder / name).read_text() for name in names}
     done = clone.run("pipeline.document_tables")
     assert done.returncode == 0, done.stderr[-2000:]
     means = pd.read_csv(clone.folder / "reports/tables/means.csv").set_index("method")
-    readme, results = ((clone.folder / name).read_text() for name in ("README.md", "docs/results.md"))
+    readme, results = ((clone.folder / name).read_text() for name in ("README.md", "docs/results_tables.md"))
     assert f"| MFNet | {means.loc['MFNet', 'wild']} |" in readme
     assert (clone.folder / "reports/tables/3.md").read_text().strip() in results
     assert "| FaceScape, lab | 1 |" in (clone.folder / "docs/people.md").read_text()
     assert clone.run("pipeline.document_tables").returncode == 0
-    assert (clone.folder / "docs/results.md").read_text() == results
+    assert (clone.folder / "docs/results_tables.md").read_text() == results
     for name, text in texts.items():
         (clone.folder / name).write_text(text)
 
