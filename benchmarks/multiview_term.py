@@ -13,14 +13,15 @@ import json
 
 import pandas as pd
 from exact_flow import write_exact_flow
-from trials import FLOW, FOLDER, changed, trial
+from trials import FACES, FLOW, FOLDER, TRIPLETS, changed, trial
 
 from mfnet.config import Params, load_params
+from pipeline.outputs import whole_folder
+from pipeline.tracking import made_from
 
 WITHOUT = "no_multiop"
 EXACT = "exact"
 FORMS = (WITHOUT, "in_loop", "measured", "precomputed", EXACT)
-EXACT_FLOW = FOLDER / "exact_flow"
 SCORES = {
     "wild": "wild",
     "three_view": "three views",
@@ -61,13 +62,16 @@ def main() -> None:
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="of params.yaml")
     options = parser.parse_args()
     params = load_params()
-    if EXACT in options.forms and not EXACT_FLOW.is_dir():
-        write_exact_flow(pd.read_parquet("data/triplets.parquet"), params, EXACT_FLOW)
+    # Other people or another stride are another folder.
+    exact_flow = FOLDER / f"exact_flow-{made_from([TRIPLETS, FACES])}-{params.flow.stride}"
+    if EXACT in options.forms and not exact_flow.is_dir():
+        with whole_folder(exact_flow) as folder:
+            write_exact_flow(pd.read_parquet(TRIPLETS), params, folder)
     rows = []
     for seed in options.seeds:
         for form in options.forms:
             of_this = of_form(params, options.set, form, seed)
-            flow = EXACT_FLOW if form == EXACT else FLOW
+            flow = exact_flow if form == EXACT else FLOW
             rows.append({"form": form, "seed": seed, **trial(of_this, flow)})
             print(json.dumps(rows[-1]), flush=True)
     print(summary(pd.DataFrame(rows)).to_markdown(index=False, floatfmt=".1f"))

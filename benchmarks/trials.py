@@ -24,6 +24,7 @@ from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods.jobs import Photographs
 from mfnet.evaluation.methods.registry import MFNET, build_method
 from mfnet.evaluation.statistics.summary import summarise
+from mfnet.flow import weights_files
 from mfnet.method.training import Material, Setting, train
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
 from mfnet.settings import directions, open_benchmark, open_detector, open_flow_estimator, open_head
@@ -68,7 +69,8 @@ def trial(params: Params, flow: Path = FLOW) -> dict[str, float]:
         measured; an interrupted training goes on, and its minutes are then those of the last part.
     """
     settings = params.model_dump_json(exclude={"engine", "synthesize", "fit", "ablation"})
-    data = made_from([params.head.path, FACES, TRIPLETS, flow, params.data.facescape])
+    inputs = [params.head.path, FACES, TRIPLETS, flow, params.data.facescape, *weights_files(params.flow.estimator)]
+    data = made_from(inputs)
     digest = hashlib.blake2b((settings + data).encode(), digest_size=8).hexdigest()
     known, folder = FOLDER / f"{digest}.json", FOLDER / digest
     if not known.is_file():

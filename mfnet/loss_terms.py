@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
-    """A term's equation in the paper, and what tables and plots call it."""
+    """A term's equation in the paper, and what it compares, in words."""
 
     equation: int
     title: str

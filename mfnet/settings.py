@@ -1,4 +1,4 @@
-"""What params.yaml names, opened; what is wrong with it is said under the name of its key.
+"""Open what params.yaml names; an error begins with the key that names it.
 
 Each function imports what it opens, so that a stage loads no more than it uses.
 """

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mfnet.config import Params
 from mfnet.evaluation.benchmark import Unfinished, plan, run
-from mfnet.evaluation.heat import heat_mesh, shown_jobs, write_heat_mesh
+from mfnet.evaluation.heat import heat_jobs, heat_mesh, write_heat_mesh
 from mfnet.evaluation.methods.jobs import Job, Method, Photographs
 from mfnet.evaluation.methods.registry import BASELINES, ONE_VIEW, REFINED, build_method
 from mfnet.evaluation.statistics.headline import headline_scores
@@ -55,10 +55,16 @@ def run_scoring(
         mlflow.log_artifact(str(PER_IMAGE / f"{name}.csv"))
         scores = headline_scores(summarise(per_image), method_name)
         if model is not None and method_name not in (*BASELINES, REFINED):
-            log_scores(model, scores)
+            log_scores(model, scores, _benchmark_of(params))
         else:
             log_metrics(scores)
         unfinished.path.unlink()
+
+
+def _benchmark_of(params: Params) -> str:
+    """Names what is scored and how."""
+    settings = params.evaluate.model_dump_json(include={"submit"}) + params.landmarks.model_dump_json()
+    return hashlib.blake2b((made_from([params.data.facescape]) + settings).encode(), digest_size=8).hexdigest()
 
 
 def _made_from(judged: Path, params: Params) -> str:
@@ -72,7 +78,7 @@ def _write_heat(name: str, count: int, method: Method, jobs: list[Job], scores: 
     lab = "single_view" if name in ONE_VIEW else "three_view"
     with whole_folder(f"reports/heat/{name}") as folder:
         for place, setting in (("wild", "wild"), ("lab", lab)):
-            spread = shown_jobs(jobs, scores, setting, count)
+            spread = heat_jobs(jobs, scores, setting, count)
             for job, submission in zip(spread, method(spread), strict=True):
                 heat = heat_mesh(job, submission, method.faces)
                 if heat is not None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from mfnet.errors import UserError
 EXPERIMENT = "mfnet"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"
-_PARENT_TAG, _CALL_TAG, _MODEL_TAG = "mlflow.parentRunId", "mfnet.call", "mfnet.model"
+_PARENT_TAG, _CALL_TAG = "mlflow.parentRunId", "mfnet.call"
+_MODEL_TAG, _BENCHMARK_TAG = "mfnet.model", "mfnet.benchmark"
 
 
 @contextmanager
@@ -74,14 +75,22 @@ def name_model(folder: Path) -> None:
     mlflow.set_tag(_MODEL_TAG, _model_digest(folder))
 
 
-def log_scores(folder: Path, scores: dict[str, Any]) -> None:
-    """Log a model's scores to the run that trained it; to the active one where no run is known to have."""
+def log_scores(folder: Path, scores: dict[str, Any], benchmark: str) -> None:
+    """Log a model's scores to the run that trained it; to the active one where no run is known to have.
+
+    Args:
+        folder: of the model.
+        scores: nested.
+        benchmark: names what was scored and how. Scores on one benchmark never take the place of those on another.
+    """
     client = MlflowClient()
     trained = client.search_runs([_experiment_id(client)], f"tags.`{_MODEL_TAG}` = '{_model_digest(folder)}'")
-    if not trained:
-        log_metrics(scores)
     # Two trainings with the same settings give the same model, and have the same scores.
-    for run in trained:
+    fitting = [run for run in trained if run.data.tags.get(_BENCHMARK_TAG, benchmark) == benchmark]
+    if not fitting:
+        log_metrics(scores)
+    for run in fitting:
+        client.set_tag(run.info.run_id, _BENCHMARK_TAG, benchmark)
         for name, value in _numbers(scores).items():
             client.log_metric(run.info.run_id, name, value)
 
@@ -102,7 +111,7 @@ def connect() -> MlflowClient:
     """
     root = repository_root()
     own = f"sqlite:///{root / _DATABASE}"
-    uri = os.environ.get("MLFLOW_TRACKING_URI", own)
+    uri = _in_root(os.environ.get("MLFLOW_TRACKING_URI", own), root)
     mlflow.set_tracking_uri(uri)
     try:
         if uri == own:
@@ -111,9 +120,16 @@ def connect() -> MlflowClient:
         if client.get_experiment_by_name(EXPERIMENT) is None:
             client.create_experiment(EXPERIMENT, (root / _ARTIFACTS).as_uri() if uri == own else None)
         mlflow.set_experiment(EXPERIMENT)
-    except MlflowException as error:
+    except (MlflowException, sqlite3.Error) as error:
         raise UserError(_remedy(uri, str(error))) from error
     return client
+
+
+def _in_root(uri: str, root: Path) -> str:
+    """A relative SQLite address, as the README prints it, means the repository's root, also in a copy of it."""
+    prefix = "sqlite:///"
+    relative = uri.startswith(prefix) and not uri.removeprefix(prefix).startswith("/")
+    return f"{prefix}{root / uri.removeprefix(prefix)}" if relative else uri
 
 
 def repository_root() -> Path:
@@ -125,20 +141,22 @@ def repository_root() -> Path:
 
 
 def _bring_artifacts_along(root: Path) -> None:
-    """MLflow stores absolute paths: in a repository that was moved or copied they are made those of where it lies."""
+    """MLflow stores absolute paths: in a repository that was moved or copied they are made those of where it lies.
+
+    A folder of artifacts that somebody has chosen, elsewhere or under another name, stays what it is.
+    """
     database, here = root / _DATABASE, (root / _ARTIFACTS).as_uri()
     if not database.is_file():
         return
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"experiments", "runs"} <= tables:
             return
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         for (there,) in connection.execute(query, (EXPERIMENT,)).fetchall():
-            if there != here and there.startswith("file:"):
+            if there != here and there.startswith("file:") and Path(there).name == _ARTIFACTS:
                 connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", (here, EXPERIMENT))
                 connection.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)", (there, here))
-    connection.close()
 
 
 def _remedy(uri: str, message: str) -> str:

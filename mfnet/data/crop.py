@@ -9,7 +9,7 @@ import numpy as np
 
 from mfnet.render.camera import Crop
 
-_MARGIN = 1.1
+CROP_MARGIN = 1.1
 
 
 def crop_around(landmarks: np.ndarray, scale: float) -> Crop:
@@ -20,7 +20,7 @@ def crop_around(landmarks: np.ndarray, scale: float) -> Crop:
         scale: 1.25 in DECA's test set-up.
     """
     low, high = landmarks.min(0), landmarks.max(0)
-    side = int((high - low).mean() * _MARGIN * scale)
+    side = int((high - low).mean() * CROP_MARGIN * scale)
     centre = (low + high) / 2
     return Crop(float(centre[0]), float(centre[1]), float(max(side, 1)))
 

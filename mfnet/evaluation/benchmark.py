@@ -68,7 +68,9 @@ def _judge(task: tuple[Job, Submission], faces: np.ndarray, strict: bool) -> dic
     """An item's verdicts by setting: in the lab by the loaders' rule and, of heads that have one, at their own size."""
     job, submission = task
     if isinstance(submission, str):
-        return {job.setting: Verdict(_NO_SCORE, submission)}
+        # A head that is not there is missing in every setting that it would have been scored in.
+        settings = [job.setting, *([job.setting + OWN_SIZE] if job.intrinsics else [])]
+        return dict.fromkeys(settings, Verdict(_NO_SCORE, submission))
     verdicts = {job.setting: _verdict(job, submission.vertices, faces, strict)}
     if submission.own_size is not None:
         verdicts[job.setting + OWN_SIZE] = _verdict(job, submission.own_size, faces, strict)
@@ -139,7 +141,7 @@ def run(
 def _judged(
     method: Method, jobs: Sequence[Job], positions: Sequence[int], judge: Judge, workers: int | None
 ) -> Iterator[tuple[int, dict[str, Verdict]]]:
-    """Positions of the chosen jobs and their verdicts, predicted and scored some at a time."""
+    """Positions of jobs and their verdicts, predicted and scored some at a time."""
     for start in range(0, len(positions), _TOGETHER):
         chunk = positions[start : start + _TOGETHER]
         submissions = method([jobs[k] for k in chunk])

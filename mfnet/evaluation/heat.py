@@ -109,7 +109,7 @@ def heat_mesh(job: Job, submission: Submission, faces: np.ndarray) -> HeatMesh |
     return HeatMesh(aligned.prediction, surface_error(aligned.prediction, aligned.truth))
 
 
-def shown_jobs(jobs: Sequence[Job], scores: pd.DataFrame, setting: str, count: int) -> list[Job]:
+def heat_jobs(jobs: Sequence[Job], scores: pd.DataFrame, setting: str, count: int) -> list[Job]:
     """So many of a setting's jobs, spread evenly, the same for every method; for one without a score the nearest."""
     scored = scores[(scores["setting"] == setting) & scores["cd_mm"].notna()]["stem"]
     jobs = [job for job in jobs if job.setting == setting]

@@ -28,7 +28,7 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int, side: int) -> np
 def landmark_sheet(
     reconstructor: Reconstructor, items: Sequence[AflwItem], landmarks: Sequence[np.ndarray], per_bin: int = 4
 ) -> np.ndarray:
-    """A row per yaw bin, as in the paper's figure 5: crop, shape over it, true (green) and found (red) landmarks.
+    """A row per yaw bin, as in the paper's figure 5: crop, shape over it, true (green) and predicted (red) landmarks.
 
     The photographs are spread evenly over the bin; RGB uint8.
     """

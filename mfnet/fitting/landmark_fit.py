@@ -151,7 +151,7 @@ class LandmarkFit:
 
         def missed(parameters: Parameters) -> Tensor:
             exact = Parameters(*(part.detach().cpu().double() for part in parameters))
-            own = None if lens is None else lens.to(torch.float64)
+            own = None if lens is None else Lens(*(part.cpu().double() for part in lens))
             projected = decode(self._flame, exact, lens=own).landmarks[..., :2]
             return (projected - landmarks.cpu().double().flatten(0, 1)).square().sum((1, 2)).view(landmarks.shape[:2])
 

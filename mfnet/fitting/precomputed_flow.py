@@ -65,18 +65,21 @@ def precompute_flow(
     """
     target.mkdir(parents=True, exist_ok=True)
     journal = target / _JOURNAL
-    finished = dict(map(json.loads, journal.read_text().splitlines())) if journal.is_file() else {}
+    # Of a shard that was written several times the last line counts: the file is that one's.
+    lines = map(json.loads, journal.read_text().splitlines()) if journal.is_file() else []
+    finished = {shard: (key, contents) for shard, key, contents in lines}
     groups = {str(shard): group for shard, group in triplets.groupby("front_shard", sort=True)}
     sums, written = _Contents(), 0
     with journal.open("a") as stream:
         for shard, group in progress(groups.items(), "flow", len(groups)):
             key = _shard_key(shard, inputs, grid, group)
-            if key in finished:
-                contents = _Contents(*finished[key])
+            known_key, known_contents = finished.get(shard, ("", ()))
+            if known_key == key:
+                contents = _Contents(*known_contents)
             else:
                 contents = _write_shard(target / f"{shard}.parquet", group, faces, measure, grid, device)
                 written += contents.pairs
-                stream.write(json.dumps([key, contents]) + "\n")
+                stream.write(json.dumps([shard, key, contents]) + "\n")
                 stream.flush()
             sums = sums.with_more(contents)
     for path in target.iterdir():

@@ -36,10 +36,10 @@ def canvas_of(head: HeadModel, resolution: int, brush_head: HeadModel | None) ->
         outward = positions[here] - head.template[eyeballs[:, side]].mean(0)
         gaze[here] = np.degrees(np.arccos(np.clip(outward[:, 2] / np.linalg.norm(outward, axis=1), -1, 1)))
 
-    def shown(vertices: Any) -> np.ndarray:
+    def texels_of(vertices: Any) -> np.ndarray:
         return vertices[corners].all(2)
 
-    eyeball = shown(eyeballs.any(1))
+    eyeball = texels_of(eyeballs.any(1))
     landmarks = frontal_landmarks(head)
     if brush_head is not None:
         known = _known_points(head)
@@ -47,15 +47,15 @@ def canvas_of(head: HeadModel, resolution: int, brush_head: HeadModel | None) ->
         positions = carry(positions.reshape(-1, 3)).reshape(positions.shape)
         landmarks = frontal_landmarks(brush_head)
     ears = head.regions.get("ears", np.zeros(len(head.template), bool))
-    socket = shown(head.regions["eyes"]) & ~eyeball
+    socket = texels_of(head.regions["eyes"]) & ~eyeball
     return Canvas(
         positions=positions.astype(np.float32),
         landmarks=landmarks,
         gaze=gaze.astype(np.float32),
         eyeball=eyeball,
-        mouth=shown(head.regions["mouth"]),
+        mouth=texels_of(head.regions["mouth"]),
         socket=socket,
-        ear=shown(ears),
+        ear=texels_of(ears),
         lips=lips_at(positions, landmarks).astype(np.float32),
         lashes=lashes_at(positions, landmarks).astype(np.float32),
     )

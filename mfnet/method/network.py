@@ -147,8 +147,14 @@ class MFNet(nn.Module):
         Args:
             images: [B, N, 3, S, S] RGB in [0, 1], the N views of each person.
         """
-        batch, views = images.shape[:2]
-        features = self.encoder(images.flatten(0, 1) * 2 - 1).unflatten(0, (batch, views))
+        return self.parameters_of(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the encoder makes of each photograph, [B, N, F], of images [B, N, 3, S, S]."""
+        return self.encoder(images.flatten(0, 1) * 2 - 1).unflatten(0, images.shape[:2])
+
+    def parameters_of(self, features: Tensor) -> Parameters:
+        """The parameters that features [B, N, F] stand for."""
         fused = torch.cat([features.mean(1), features.amax(1)], 1)
         shape, expression, jaw = self.shared_head(fused).split(self._shared_sizes, 1)
         rotation, camera, albedo, light = self.view_head(features).split(self._view_sizes, 2)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from mfnet.config import LossParams, NetworkParams, TrainParams
@@ -30,6 +29,9 @@ from mfnet.method.network import MFNet, Parameters, decode, load_encoder
 from mfnet.method.validation import landmark_error, training_picture
 from mfnet.method.views import Decoder, Scene, ViewPairs
 from mfnet.parallel import progress
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # Held-out people are looked at once in so many times that the losses are logged.
 _VALIDATE_EVERY = 10
@@ -169,8 +171,7 @@ def train(
     """
     params = setting.train
     seed_everything(setting.seed)
-    # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
-    fabric = Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=params.precision)
+    fabric = _fabric(params)
     network, instruments = _new_network(setting), _instruments(setting, material, fabric.device)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=params.learning_rate))
     validation = material.validation.spread(params.validate_on)
@@ -199,6 +200,13 @@ def train(
     recorder.picture(params.steps, picture())
     checkpoint.remove()
     return network.module.cpu(), {name: value for name, value in values.items() if name != "steps_per_second"}
+
+
+def _fabric(params: TrainParams) -> Fabric:
+    from lightning_fabric import Fabric  # noqa: PLC0415  takes seconds
+
+    # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
+    return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=params.precision)
 
 
 def _clock() -> Callable[[], float]:

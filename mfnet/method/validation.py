@@ -1,4 +1,4 @@
-"""How a network in training does on people it has not seen: a number and a picture."""
+"""Judge a network in training on people that it has not seen, by a number and a picture."""
 
 from __future__ import annotations
 

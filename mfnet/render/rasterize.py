@@ -143,7 +143,7 @@ def _scan_in_turn(vertices, faces, cull_backfaces, pix_to_face):  # type: ignore
 
 @numba.njit(cache=True)
 def _scan(vertices, faces, cull_backfaces, pix_to_face, image):  # type: ignore[no-untyped-def]
-    """Fill found[image] with the nearest triangle per pixel; the first of equally near ones."""
+    """Fill pix_to_face[image] with the nearest triangle per pixel; the first of equally near ones."""
     height, width = pix_to_face.shape[1:]
     depth = np.full((height, width), np.inf)
     pix_to_face[image] = -1

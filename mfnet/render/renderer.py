@@ -106,10 +106,14 @@ class Renderer(nn.Module):
         index = view.fragments.pix_to_face
         return ((index >= 0) & self.face_region[index.clamp(min=0)])[:, None].float()
 
+    def pixel_normals(self, view: View) -> Tensor:
+        """Unit normals of what each pixel shows, [B, H, W, 3], 0 outside the head."""
+        corners = view.normals[:, self.faces.flatten()].unflatten(1, (-1, 3))
+        return nn.functional.normalize(interpolate(view.fragments, corners), dim=-1)
+
     def depth_shading(self, view: View) -> Tensor:
         """The bare shape under a head light, [B, 3, H, W] in [0, 1], for people to look at."""
-        corners = view.normals[:, self.faces.flatten()].unflatten(1, (-1, 3))
-        normals = nn.functional.normalize(interpolate(view.fragments, corners), dim=-1)
+        normals = self.pixel_normals(view)
         toward = normals.new_tensor([0.25, 0.35, 0.9])
         light = 0.18 + 0.78 * (normals @ (toward / toward.norm())).clamp(min=0)
         return (light * (view.fragments.pix_to_face >= 0))[:, None].expand(-1, 3, -1, -1)

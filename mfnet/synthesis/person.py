@@ -67,7 +67,7 @@ def draw_person(rng: np.random.Generator, head: HeadModel, relief_mm: float, dev
         deviation_mm: of the smooth form beside every shape of the model.
     """
     traits = draw_traits(rng)
-    shape = _shape_of(rng, head, traits)
+    shape = draw_shape(rng, head, traits)
     wavelength = np.where(
         np.arange(_RELIEF_WAVES) % 2, rng.uniform(4, 9, _RELIEF_WAVES), rng.uniform(12, 26, _RELIEF_WAVES)
     )
@@ -85,7 +85,7 @@ def draw_person(rng: np.random.Generator, head: HeadModel, relief_mm: float, dev
     )
 
 
-def _shape_of(rng: np.random.Generator, head: HeadModel, traits: dict[str, float]) -> np.ndarray:
+def draw_shape(rng: np.random.Generator, head: HeadModel, traits: dict[str, float]) -> np.ndarray:
     """A shape at random among those that the head model gives people of these traits, if it knows any."""
     shape = np.asarray(rng.normal(size=head.shape_directions.shape[2]))
     known = [name for name in traits if name in head.traits]

@@ -131,6 +131,22 @@ def draw_camera(rng: np.random.Generator, studio: bool = False) -> Camera:
     )
 
 
+def expose(picture: np.ndarray, camera: Camera, grain: np.ndarray) -> np.ndarray:
+    """What a camera writes, RGB uint8, of a picture float32 [H, W, 3] in [0, 1] and standard normal grain [H, W, 3]."""
+    exposed = cv2.GaussianBlur(picture, (0, 0), camera.blur) if camera.blur > 0.25 else picture
+    exposed = np.clip(exposed * (camera.gains * camera.exposure).astype(np.float32), 0, 1)
+    # Steeper in the middle and flatter at both ends, or the other way.
+    exposed += np.float32(2 * camera.contrast) * exposed * (1 - exposed) * (exposed - np.float32(0.5))
+    exposed += np.float32(camera.grain) * grain
+    image = (np.clip(exposed, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if camera.quality is None:
+        return image
+    written = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.quality])[1]
+    read = cv2.imdecode(written, cv2.IMREAD_COLOR)
+    assert read is not None
+    return np.ascontiguousarray(read[..., ::-1])
+
+
 class Photographer:
     """Photographs of one person's sculpted heads: the skin is painted once, each view rasterized once."""
 
@@ -158,20 +174,9 @@ class Photographer:
 
     def develop(self, picture: np.ndarray, camera: Camera) -> np.ndarray:
         """What the camera writes of a picture, float32 [H, W, 3] in [0, 1]: RGB uint8."""
-        exposed = cv2.GaussianBlur(picture, (0, 0), camera.blur) if camera.blur > 0.25 else picture
-        exposed = np.clip(exposed * (camera.gains * camera.exposure).astype(np.float32), 0, 1)
-        # Steeper in the middle and flatter at both ends, or the other way.
-        exposed += np.float32(2 * camera.contrast) * exposed * (1 - exposed) * (exposed - np.float32(0.5))
-        height, width = exposed.shape[:2]
+        height, width = picture.shape[:2]
         top, left = self._rng.integers(0, np.array(self._grain.shape[:2]) - (height, width) + 1)
-        exposed += np.float32(camera.grain) * self._grain[top : top + height, left : left + width]
-        image = (np.clip(exposed, 0, 1) * 255 + 0.5).astype(np.uint8)
-        if camera.quality is None:
-            return image
-        written = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.quality])[1]
-        read = cv2.imdecode(written, cv2.IMREAD_COLOR)
-        assert read is not None
-        return np.ascontiguousarray(read[..., ::-1])
+        return expose(picture, camera, self._grain[top : top + height, left : left + width])
 
 
 def _window(projected: np.ndarray, image_size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:

@@ -22,8 +22,10 @@ def stage() -> None:
     """Write reports/aflw2000/ (per_image.csv, means.json, pictures.png)."""
     params = load_params()
     root = params.data.aflw2000
-    with tracked("aflw2000", {"aflw2000": str(root)}, [MODEL, root]), about("data.aflw2000"):
-        items, reconstructor = load_aflw2000(root), Reconstructor.load(MODEL)
+    with tracked("aflw2000", {"aflw2000": str(root)}, [MODEL, root]):
+        with about("data.aflw2000"):
+            items = load_aflw2000(root)
+        reconstructor = Reconstructor.load(MODEL)
         landmarks = predict_landmarks(reconstructor, items, params.evaluate.batch)
         per_image = score(items, landmarks)
         means = summarise(per_image)

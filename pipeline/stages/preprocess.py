@@ -8,6 +8,7 @@ from mfnet.config import load_params
 from mfnet.data.faces import CropRules, preprocess
 from mfnet.data.triplets import mine_triplets
 from mfnet.errors import about
+from mfnet.settings import open_detector
 from pipeline.outputs import main, whole_file, whole_folder
 from pipeline.tracking import log_metrics, tracked
 
@@ -20,12 +21,13 @@ def stage() -> None:
     logged = {"data": data.model_dump(mode="json"), "landmarks": params.landmarks.model_dump()}
     with tracked("preprocess", logged, [index_path]):
         with whole_folder("data/faces") as folder:
-            with about("landmarks.detector"):
+            # A detector that is not there is told of before any photograph is read.
+            open_detector(params.landmarks, data.multipie)
+            with about("data"):
                 faces, rejects = preprocess(
                     pd.read_parquet(index_path), data.multipie, rules, params.landmarks.detector, folder,
                     params.engine.workers, data.illuminations,
                 )  # fmt: skip
-            with about("data"):
                 triplets = mine_triplets(faces, data.triplets, data.side_yaw, data.validation_fraction, params.seed)
         for path, table in (("data/triplets.parquet", triplets), ("data/rejects.parquet", rejects)):
             with whole_file(path) as partial:

@@ -27,7 +27,7 @@ def stage() -> None:
     with tracked("report", {"ablation": params.ablation.model_dump()}, [REPORTS / "per_image"]):
         measurements = Measurements.read(REPORTS, params.ablation.variants, params.ablation.seeds)
         run = Run(REPORTS, params.ablation.seeds, open_benchmark(params.data.facescape), measurements)
-        tables = build_tables(measurements, _other_weights(params))
+        tables = build_tables(measurements, _other_settings(params))
         with whole_folder(REPORTS / "tables") as folder:
             write_tables_of(measurements, tables, folder)
         with whole_folder(REPORTS / "figures") as folder:
@@ -46,9 +46,10 @@ def stage() -> None:
         mlflow.log_artifacts(str(REPORTS / "tables"), "tables")
 
 
-def _other_weights(params: Params) -> dict[str, tuple[float, float]]:
-    """Term -> its weight in the ablation and in MFNet's loss, where the two differ."""
-    both = {name: (weight, params.loss.weights[name]) for name, weight in params.ablation.loss.weights.items()}
+def _other_settings(params: Params) -> dict[str, tuple[object, object]]:
+    """What of the loss is other in the ablation than in MFNet: name -> both values."""
+    own = params.loss.model_dump()
+    both = {name: (value, own[name]) for name, value in params.ablation.loss.model_dump().items()}
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 

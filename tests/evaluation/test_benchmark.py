@@ -16,7 +16,7 @@ from mfnet.data.landmarks import Sidecar
 from mfnet.errors import UserError
 from mfnet.evaluation import benchmark
 from mfnet.evaluation.benchmark import Unfinished, plan, run, triple_views
-from mfnet.evaluation.heat import heat_mesh, read_heat_mesh, shown_jobs, write_heat_mesh
+from mfnet.evaluation.heat import heat_jobs, heat_mesh, read_heat_mesh, write_heat_mesh
 from mfnet.evaluation.methods.jobs import NO_FACE, Given, Job, Photographs, Placed, Submission
 from mfnet.evaluation.methods.mean_head import MeanHeadMethod
 from mfnet.evaluation.methods.oracle import OracleMethod, canonical_scan
@@ -228,10 +228,10 @@ def test_the_same_items_are_shown_of_every_method_but_for_those_without_a_score(
     jobs = plan(Benchmark(root), [0, 1, 2, 3], three_view=False)
     scores = pd.DataFrame([{"setting": job.setting, "stem": job.item.stem, "cd_mm": 1.0} for job in jobs])
     wild = [job.item.stem for job in jobs if job.setting == "wild"]
-    assert [job.item.stem for job in shown_jobs(jobs, scores, "wild", 2)] == [wild[0], wild[3]]
+    assert [job.item.stem for job in heat_jobs(jobs, scores, "wild", 2)] == [wild[0], wild[3]]
     scores.loc[scores["stem"] == wild[0], "cd_mm"] = np.nan
-    assert [job.item.stem for job in shown_jobs(jobs, scores, "wild", 2)] == [wild[1], wild[3]]
-    assert shown_jobs(jobs, scores, "three_view", 2) == []
+    assert [job.item.stem for job in heat_jobs(jobs, scores, "wild", 2)] == [wild[1], wild[3]]
+    assert heat_jobs(jobs, scores, "three_view", 2) == []
 
 
 def test_every_lab_view_gets_three_different_inputs_with_itself_first() -> None:

@@ -16,6 +16,7 @@ from mfnet.evaluation.heat import (
 )
 from mfnet.evaluation.protocol.scores import Mesh
 from mfnet.evaluation.report.viewer import Heads
+from mfnet.head import HeadModel
 
 
 def ball(radius: float) -> Mesh:
@@ -77,6 +78,18 @@ def test_every_head_to_be_turned_is_on_the_page_once_with_its_colours() -> None:
         np.testing.assert_allclose(colours, (heat_colours(heat.error) * 255).round(), atol=1)
     assert np.ptp(palette[-1]) == 0
     assert np.array_equal(palette, heat_palette())
+
+
+def test_a_head_that_is_shown_twice_is_stored_once_and_a_whole_page_stays_small(head: HeadModel) -> None:
+    heads, rng = Heads(), np.random.default_rng(0)
+    vertices = 1000 * head.template.astype(float)
+    for _ in range(44):
+        moved = Mesh(vertices + rng.normal(size=vertices.shape), head.faces)
+        canvas = heads.canvas(HeatMesh(moved, rng.uniform(0, 10, len(vertices))), "one of the default's heads")
+    again = heads.canvas(HeatMesh(moved, np.zeros(len(vertices))), "the last one in another colour")
+    assert heads.canvas(HeatMesh(moved, np.zeros(len(vertices))), "the last one in another colour") == again != canvas
+    # Beside them the page has about a megabyte of pictures.
+    assert len(heads.script()) < 4.5e6
 
 
 def test_the_pages_script_carries_the_library_it_needs() -> None:

@@ -17,7 +17,7 @@ def test_one_weight_changed_trains_and_scores_one_network_and_leaves_the_ablatio
     assert set(ran(done)) == {"train", "evaluate", "refined", "attribution", "aflw2000", "report"}
     assert (clone.folder / "reports/tables/3.csv").read_text() == rows
     caption = (clone.folder / "reports/tables/3.md").read_text()
-    assert "its weights are other than MFNet's: eye 1 for 0" in caption
+    assert "its loss is other than MFNet's: eye 1.0 for 0.0" in caption
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
     assert metrics["mfnet"] != first["mfnet"]
     assert metrics["mean_head"] == first["mean_head"]

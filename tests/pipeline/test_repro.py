@@ -46,7 +46,7 @@ def test_tables_and_attribution_are_made(clone: Clone) -> None:
     for table in (1, 2, 3, 4):
         assert "measured here" in (tables / f"{table}.md").read_text()
         assert len(pd.read_csv(tables / f"{table}.csv")) > 5
-    assert "its weights are other" not in (tables / "3.md").read_text()
+    assert "its loss is other" not in (tables / "3.md").read_text()
 
 
 def test_the_page_is_one_file_that_loads_nothing(clone: Clone) -> None:

@@ -68,6 +68,29 @@ def test_a_moved_repository_finds_its_artifacts_and_writes_them_where_it_lies(
     assert not repository.exists()
 
 
+def test_a_folder_of_artifacts_that_somebody_has_chosen_stays(repository: Path, tmp_path: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{repository / 'mlflow.db'}")
+    shared = (tmp_path / "shared by all").as_uri()
+    mlflow.MlflowClient().create_experiment(tracking.EXPERIMENT, shared)
+    run_id = log_one()
+    assert tracking.connect().get_run(run_id).info.artifact_uri.startswith(shared)
+
+
+def test_a_relative_address_means_the_root_and_a_damaged_store_is_one_line(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    monkeypatch.chdir(tmp_path)
+    log_one()
+    assert (repository / "mlflow.db").is_file()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (repository / "mlflow.db").write_bytes(b"half a database" * 100)
+    with pytest.raises(UserError, match=r"^mlflow: sqlite:////") as caught:
+        log_one()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_deleted_experiment_ends_in_one_line_that_says_what_to_type(repository: Path) -> None:
     log_one()
     client = tracking.connect()
@@ -103,11 +126,13 @@ def test_scores_come_to_the_run_that_trained_the_model_and_else_to_the_active_on
     with tracking.tracked("train", {}, []) as trained:
         tracking.name_model(models["ours"])
     with tracking.tracked("evaluate", {}, []) as scored:
-        tracking.log_scores(models["ours"], {"wild": 3.0})
-        tracking.log_scores(models["somebody's"], {"lab": 4.0, "lab_one": None})
+        tracking.log_scores(models["ours"], {"wild": 3.0}, "FaceScape")
+        tracking.log_scores(models["somebody's"], {"lab": 4.0, "lab_one": None}, "FaceScape")
+        # Of another benchmark they do not take the place of the first one's.
+        tracking.log_scores(models["ours"], {"wild": 9.0}, "faces only")
     client = tracking.connect()
     assert client.get_run(trained.info.run_id).data.metrics == {"wild": 3.0}
-    assert client.get_run(scored.info.run_id).data.metrics == {"lab": 4.0}
+    assert client.get_run(scored.info.run_id).data.metrics == {"lab": 4.0, "wild": 9.0}
 
 
 def test_experiments_of_one_queue_worker_are_calls_of_their_own(

@@ -44,9 +44,12 @@ def run_tables(reports: Path, people: Mapping[str, pd.DataFrame]) -> dict[str, s
     """
     scores = json.loads(_there(reports / "scores.json").read_text())
     csv = {
-        name: pd.read_csv(_there(reports / f"tables/{name}.csv"))
-        for name in ("means", "differences", "ablation_means", "ablation_differences")
+        name: pd.read_csv(_there(reports / f"tables/{name}.csv")) for name in ("means", "differences", "ablation_means")
     }
+    # An ablation without the full loss has nothing to be compared with.
+    compared = reports / "tables/ablation_differences.csv"
+    none = pd.DataFrame(columns=["method", "trainings", "wild"])
+    csv["ablation_differences"] = pd.read_csv(compared) if compared.is_file() else none
     return {f"table-{number}": _there(reports / f"tables/{number}.md").read_text() for number in (1, 2, 3, 4)} | {
         "headline": headline(csv["means"], _PLACES),
         "lab": headline(csv["means"], _LAB),
@@ -126,10 +129,11 @@ def landmark_errors(scores: Mapping[str, Any]) -> str:
     return markdown(pd.DataFrame([cells], columns=list(errors)))
 
 
-def aflw2000(metrics: Mapping[str, Mapping[str, float]]) -> str:
+def aflw2000(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
     """Mean landmark error on AFLW2000-3D by yaw, per cent of the box."""
     bins = [name for name in metrics if name != "mean"]
-    row = [f"{metrics[name]['nme_percent']:.2f}" for name in (*bins, "mean")]
+    errors = [metrics[name]["nme_percent"] for name in (*bins, "mean")]
+    row = ["-" if error is None else f"{error:.2f}" for error in errors]
     return markdown(pd.DataFrame([[f"{label(MFNET)}, one view", *row]], columns=["method", *bins, "mean"]))
 
 

@@ -25,7 +25,7 @@ details { border-top: 1px solid #ccc; padding: 0.6em 0 } summary { cursor: point
 h2 { font-size: 1em; margin: 1.2em 0 0.4em } img { max-width: 100%; height: auto } figure { margin: 0.8em 0 }
 .row { display: flex; gap: 8px; flex-wrap: wrap } .row > figure { flex: 1 1 150px; max-width: 230px; margin: 0 }
 .row img, .row canvas { width: 100%; aspect-ratio: 1; object-fit: cover; display: block; background: #fff }
-canvas { touch-action: none; cursor: grab } figcaption, .note { color: #555; font-size: 13px }
+canvas { cursor: grab } figcaption, .note { color: #555; font-size: 13px }
 """
 _QUALITY = 82
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from mfnet.evaluation.report.verdict import verdict
 from mfnet.evaluation.report.viewer import Heads
 from mfnet.evaluation.statistics.summary import averaged, failures
 from mfnet.evaluation.statistics.uncertainty import difference_table, mean_table
-from mfnet.loss_terms import FULL
+from mfnet.loss_terms import FULL, TERMS
 from mfnet.reconstruct import Reconstructor
 
 _FIRST_ROW = (MFNET, REFINED, LANDMARK_FIT, MEAN_HEAD)
@@ -204,6 +205,8 @@ def _ablation(run: Run, table: Table) -> str:
     ablation = run.measurements.ablation
     caption = "Landmark loss, and landmark error on people that no network has seen."
     curves = chart(run.reports / "figures" / "ablation_curves.png", caption)
+    terms = ", ".join(f"{name}: {term.title} (equation {term.equation})" for name, term in TERMS.items())
+    curves += f"<p class='note'>{html.escape(terms)}.</p>"
     if FULL not in ablation:
         return numbered_table(table) + curves
     differences = difference_table(ablation, FULL)[["method", "trainings", "wild"]]

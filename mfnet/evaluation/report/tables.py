@@ -86,12 +86,12 @@ def published() -> pd.DataFrame:
     return pd.read_csv(StringIO(files("mfnet.evaluation.report").joinpath("published.csv").read_text()))
 
 
-def build_tables(measurements: Measurements, other_weights: Mapping[str, tuple[float, float]]) -> list[Table]:
+def build_tables(measurements: Measurements, other_settings: Mapping[str, tuple[object, object]]) -> list[Table]:
     """Tables 1 (wild, one view), 2 (lab, three views and one), 3 (ablation) and 4 (lab by focal length and angle).
 
     Args:
         measurements: of a complete run.
-        other_weights: term -> its weight in the ablation and in the loss of MFNet, where the two differ.
+        other_settings: of the loss, name -> its value in the ablation and for MFNet, where the two differ.
     """
     methods, ablation = measurements.methods, measurements.ablation
     wild = [_Row(_source(name), label(name), rows_of([methods[name]], "wild")) for name in METHODS]
@@ -111,21 +111,23 @@ def build_tables(measurements: Measurements, other_weights: Mapping[str, tuple[f
     return [
         _table(1, "FaceScape wild, one view, by pose bin (degrees)", wild, _BINS),
         _table(2, f"FaceScape lab; {own}", lab, _ALL),
-        _table(3, _ablation_caption(ablation, other_weights), without, _BINS),
+        _table(3, _ablation_caption(ablation, other_settings), without, _BINS),
         _table(4, f"{split}; {own}", lab, _GROUPS),
     ]
 
 
 def _ablation_caption(
-    ablation: Mapping[str, Sequence[pd.DataFrame]], other_weights: Mapping[str, tuple[float, float]]
+    ablation: Mapping[str, Sequence[pd.DataFrame]], other_settings: Mapping[str, tuple[object, object]]
 ) -> str:
     caption = "Ablation of the loss, FaceScape wild, one view, by pose bin (degrees)"
     n_trainings = len(next(iter(ablation.values())))
     if n_trainings > 1:
         caption += f"; means over {n_trainings} trainings"
-    if other_weights:
-        named = ", ".join(f"{name} {mine:g} for {theirs:g}" for name, (mine, theirs) in other_weights.items())
-        caption += f"; its weights are other than MFNet's: {named}"
+    if other_settings:
+        named = ", ".join(
+            f"{name} {ablation_s} for {mfnet_s}" for name, (ablation_s, mfnet_s) in other_settings.items()
+        )
+        caption += f"; its loss is other than MFNet's: {named}"
     return caption
 
 

@@ -23,8 +23,10 @@ def verdict(measurements: Measurements) -> str:
 
 def _compared(wild: dict[str, list[pd.DataFrame]], name: str) -> str:
     difference = paired_difference(wild[name], wild[MEAN_HEAD])
+    if not difference.n_items:
+        return "not comparable, for want of a photograph that both have a score for, and no nearer"
     text = f"{abs(difference.mean):.2f} mm {'nearer' if difference.mean < 0 else 'further'}"
-    if difference.n_people < 2:
-        return f"{text}, for one person,"
+    if difference.n_people == 1:
+        return f"{text} (for one person)"
     chance = "" if difference.excludes_zero else ", perhaps by chance"
     return f"{text} (95 % interval {difference.low:+.2f} to {difference.high:+.2f}{chance})"

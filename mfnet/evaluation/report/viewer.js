@@ -4,7 +4,15 @@
   const data = JSON.parse(document.getElementById("heads").textContent);
   const topologies = data.topologies.map((text) => new Uint32Array(bytes(text)));
   const palette = new Uint8Array(bytes(data.palette));
-  const renderer = new THREE.WebGLRenderer({ antialias: true, alpha: true, preserveDrawingBuffer: true });
+  let renderer;
+  try {
+    renderer = new THREE.WebGLRenderer({ antialias: true, alpha: true, preserveDrawingBuffer: true });
+  } catch (error) {
+    document.querySelectorAll("canvas[data-head]").forEach((canvas) => {
+      canvas.replaceWith("This browser has no WebGL, which draws the heads.");
+    });
+    return;
+  }
 
   function geometryOf(head) {
     const steps = new Int16Array(bytes(head.vertices));
@@ -36,6 +44,8 @@
     controls.noPan = true;
     // The wheel scrolls the page.
     controls.noZoom = true;
+    // On a telephone a finger that moves up or down scrolls, and one that moves sideways turns the head.
+    canvas.style.touchAction = "pan-y";
 
     function draw() {
       const width = canvas.clientWidth * window.devicePixelRatio, height = canvas.clientHeight * window.devicePixelRatio;

@@ -18,7 +18,7 @@ _LIBRARY_END = "THREE.GLTFLoader=GLTFLoader;})();"
 
 
 class Heads:
-    """The heads of a page, each stored once, coloured by its error."""
+    """The heads of a page, coloured by their errors."""
 
     def __init__(self) -> None:
         self._heads: list[dict[str, object]] = []
@@ -26,19 +26,26 @@ class Heads:
 
     def canvas(self, heat: HeatMesh, caption: str) -> str:
         """HTML of a head, to be turned where it stands."""
-        faces = heat.mesh.faces.astype("<u4").tobytes()
+        faces, steps = heat.mesh.faces.astype("<u4").tobytes(), self._steps(heat)
         if faces not in self._topologies:
             self._topologies.append(faces)
-        steps = np.round(heat.mesh.vertices / _STEP_MM).clip(-32768, 32767).astype("<i2")
-        colours = _palette_indices(heat.error)
-        self._heads.append(
-            {"topology": self._topologies.index(faces), "vertices": _text(steps), "colours": _text(colours)}
-        )
-        number = len(self._heads) - 1
+        head = {
+            "topology": self._topologies.index(faces),
+            "vertices": _text(steps),
+            "colours": _text(_palette_indices(heat.error)),
+        }
+        # A head that is shown twice is stored once.
+        if head not in self._heads:
+            self._heads.append(head)
+        number = self._heads.index(head)
         return (
             f"<figure class='head'><canvas data-head='{number}'></canvas>"
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )
+
+    @staticmethod
+    def _steps(heat: HeatMesh) -> np.ndarray:
+        return np.round(heat.mesh.vertices / _STEP_MM).clip(-32768, 32767).astype("<i2")
 
     def script(self) -> str:
         """HTML that draws them; for the end of the page."""
@@ -54,7 +61,7 @@ class Heads:
 
 
 def _palette_indices(error: np.ndarray) -> np.ndarray:
-    """Of errors [V] in mm, NaN where there is none, [V] uint8 of `heat_palette`."""
+    """Places in `heat_palette`, [V] uint8, of errors [V] in mm; NaN is an error that is not known."""
     last = len(heat_palette()) - 1
     steps = np.round(np.clip(np.nan_to_num(error) / HEAT_LIMIT_MM, 0, 1) * (last - 1))
     return np.where(np.isnan(error), last, steps).astype(np.uint8)

@@ -165,8 +165,10 @@ def decided_best(rows: Sequence[Sequence[pd.DataFrame]], metric: str, smaller_is
         return None
     best = int(np.nanargmin(means if smaller_is_better else -means))
     others = [tables for k, tables in enumerate(rows) if k != best and np.isfinite(means[k])]
-    decided = [paired_difference(rows[best], tables, metric).excludes_zero for tables in others]
-    return best if decided and all(decided) else None
+    # Over the images that both have: a mean over fewer, easier ones may be better and the method worse.
+    differences = [paired_difference(rows[best], tables, metric) for tables in others]
+    better = [one.high < 0 if smaller_is_better else one.low > 0 for one in differences]
+    return best if better and all(better) else None
 
 
 def _over_trainings(trainings: Sequence[pd.DataFrame]) -> Interval:

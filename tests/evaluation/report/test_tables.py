@@ -85,7 +85,7 @@ def test_the_ablations_caption_says_how_often_it_was_trained_and_with_which_othe
     assert "trainings" not in build_tables(measured(), {})[2].caption
     caption = build_tables(measured(seeds=3), {"eye": (1.0, 0.0)})[2].caption
     assert "means over 3 trainings" in caption
-    assert caption.endswith("its weights are other than MFNet's: eye 1 for 0")
+    assert caption.endswith("its loss is other than MFNet's: eye 1.0 for 0.0")
 
 
 def test_what_is_better_by_more_than_chance_is_bold_and_nothing_else() -> None:
