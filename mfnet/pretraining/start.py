@@ -1,0 +1,243 @@
+"""Train MFNet's start on people whose parameters are known: `python -m mfnet.pretraining.start`.
+
+People are drawn as the training asks for them (`mfnet.pretraining.people`), each in one to four photographs. Beside
+MFNet's parameters the network says where points spread over the head lie in each photograph, and how sure it is (Wood
+et al., "3D Face Reconstruction with Dense Landmarks", ECCV 2022). The batch of a step is a function of seed and step,
+so that an interrupted training goes on as an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mfnet.data.landmarks import OUTER_EYES
+from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_axis_angle
+from mfnet.method.checkpoint import Checkpoint
+from mfnet.method.network import TYPICAL_SCALE, MFNet, Parameters, decode
+from mfnet.pretraining.people import KnownPhotographs, People
+
+N_POINTS = 320
+IMAGE_SIZE, CROP_SCALE = 128, 1.25
+_N_SKINS, _HELD_OUT_SEED = 256, 10**6
+_MOST_VIEWS = 4
+# Errors count in these units: metres of the skin, halves of the crop, radians and so on.
+_WEIGHTS = {"vertices": 100.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
+# The uncertainty of a point is at least this share of half a crop: a quarter of a pixel.
+_LEAST_SPREAD = 0.004
+_WARMUP = 300
+_JUDGE_EVERY, _LOG_EVERY = 10, 200
+
+
+def spread_points(head: HeadModel, count: int = N_POINTS) -> np.ndarray:
+    """Vertices [count] spread evenly over face and ears: from the nose's tip on each the furthest from the others."""
+    among = np.flatnonzero(head.regions["face"] | head.regions.get("ears", head.regions["face"]))
+    places = head.template[among].astype(np.float64)
+    drawn = [int(places[:, 2].argmax())]
+    distance = np.linalg.norm(places - places[drawn[0]], axis=1)
+    while len(drawn) < count:
+        drawn.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(places - places[drawn[-1]], axis=1))
+    return among[drawn]
+
+
+class Answer(NamedTuple):
+    """What the network says: parameters, and points [B, N, K, 2] in [-1, 1] with their spread [B, N, K]."""
+
+    parameters: Parameters
+    points: Tensor
+    spread: Tensor
+
+
+class StartNetwork(nn.Module):
+    """MFNet with another head for the points."""
+
+    def __init__(self, encoder: str, features: int, directions: Directions) -> None:
+        super().__init__()
+        self.mfnet = MFNet(encoder, features, directions)
+        self.point_head = nn.Sequential(
+            nn.Linear(features, 2 * features), nn.ReLU(), nn.Linear(2 * features, 3 * N_POINTS)
+        )
+
+    def forward(self, images: Tensor) -> Answer:
+        """Of images [B, N, 3, S, S] in [0, 1]."""
+        features = self.mfnet.features(images)
+        points = self.point_head(features).unflatten(-1, (N_POINTS, 3))
+        spread = _LEAST_SPREAD + nn.functional.softplus(points[..., 2] - 3)
+        return Answer(self.mfnet.parameters_of(features), points[..., :2], spread)
+
+
+class StepBatches(Dataset[KnownPhotographs]):
+    """The batch of every step, made as it is asked for."""
+
+    def __init__(self, steps: int, images: int, seed: int) -> None:
+        """So many images a step, of people in one to four photographs each."""
+        self._steps, self._images, self._seed = steps, images, seed
+
+    @cached_property
+    def _people(self) -> People:
+        # Made where the batches are made, so that a process is sent numbers and no head.
+        return People(anny_head(), IMAGE_SIZE, CROP_SCALE, _N_SKINS, self._seed)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> KnownPhotographs:
+        rng = np.random.default_rng([self._seed, 21, step])
+        views = int(rng.integers(1, _MOST_VIEWS + 1))
+        return self._people.draw(rng, max(1, self._images // views), views)
+
+
+class Judge:
+    """Compares answers with what is true."""
+
+    def __init__(self, head: HeadModel, directions: Directions, device: torch.device) -> None:
+        vertices = torch.from_numpy(spread_points(head))
+        self._points = vertices.to(device)
+        own = Flame(head, directions.n_shape, directions.n_expression)
+        true = Flame(head, head.shape_directions.shape[2], head.expression_directions.shape[2])
+        (self._own, place), (self._true, _) = own.only(vertices), true.only(vertices)
+        self._place = place[vertices].to(device)
+        self._own, self._true = self._own.to(device), self._true.to(device)
+
+    def losses(self, answer: Answer, known: KnownPhotographs) -> dict[str, Tensor]:
+        """Every term by name, each a scalar."""
+        ours, truth = answer.parameters, known.truth
+        skin = [
+            flame(one.shape, one.expression, _at_rest(one.jaw)).vertices[:, self._place]
+            for flame, one in ((self._own, ours), (self._true, truth))
+        ]
+        projected = decode(self._own, ours).landmarks[..., :2]
+        rotation = rotation_from_axis_angle(ours.rotation) - rotation_from_axis_angle(truth.rotation)
+        true_points = known.vertices[:, self._points, :2].view_as(answer.points)
+        missed = (answer.points - true_points).abs().sum(-1)
+        return {
+            "vertices": (skin[0] - skin[1]).norm(dim=-1).mean(),
+            "landmarks": (projected - known.landmarks).abs().sum(-1).mean(),
+            "points": (missed / answer.spread + 2 * answer.spread.log()).mean() + 10,
+            "rotation": rotation.flatten(2).norm(dim=-1).mean(),
+            "camera": (ours.camera - truth.camera).abs().sum(-1).mean(),
+            "light": (ours.light - truth.light).abs().mean(),
+        }
+
+    @torch.no_grad()
+    def errors(self, answer: Answer, known: KnownPhotographs) -> dict[str, float]:
+        """Of a batch: landmarks of the parameters and points in per cent of the outer-eye distance, rotation in degrees
+        (median), skin in mm."""
+        truth = known.truth
+        out = self._true(truth.shape, truth.expression, _at_rest(truth.jaw))
+        right, left = OUTER_EYES
+        eyes = (out.landmarks[:, left] - out.landmarks[:, right]).norm(dim=-1)
+        eyes = (eyes[:, None] * TYPICAL_SCALE * truth.camera[..., 0].exp()).flatten()[:, None]
+        projected = decode(self._own, answer.parameters).landmarks[..., :2]
+        true_points = known.vertices[:, self._points, :2]
+        ours = rotation_from_axis_angle(answer.parameters.rotation)
+        between = (ours * rotation_from_axis_angle(truth.rotation)).flatten(2).sum(-1)
+        angle = torch.rad2deg(((between - 1) / 2).clamp(-1, 1).arccos())
+        return {
+            "landmarks_percent": 100 * ((projected - known.landmarks).norm(dim=-1) / eyes).mean().item(),
+            "points_percent": 100 * ((answer.points.flatten(0, 1) - true_points).norm(dim=-1) / eyes).mean().item(),
+            "rotation_degrees": angle.median().item(),
+            "skin_mm": 1000 * self.losses(answer, known)["vertices"].item(),
+        }
+
+
+def _at_rest(jaw: Tensor) -> Tensor:
+    """Poses [B, 15] of heads that look ahead, with jaws [B, 3]."""
+    still = torch.zeros_like(jaw)
+    return torch.cat([still, still, jaw, still, still], 1)
+
+
+def learning_rate_at(step: int, steps: int, highest: float) -> float:
+    """A short warm-up, then half a cosine down to a hundredth."""
+    along = step / steps
+    return highest * min((step + 1) / _WARMUP, 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * along))))
+
+
+def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetwork, list]:
+    """Train, resuming from a checkpoint in `work` with the same settings.
+
+    Args:
+        settings: encoder, features, steps, images, learning_rate, seed.
+        work: folder of the checkpoint.
+        workers: processes that make the batches.
+
+    Returns:
+        The network and its curve.
+    """
+    torch.manual_seed(settings["seed"])
+    device, steps = torch.device("cuda" if torch.cuda.is_available() else "cpu"), settings["steps"]
+    head, directions = anny_head(), Directions()
+    network = StartNetwork(settings["encoder"], settings["features"], directions).to(device)
+    judge = Judge(head, directions, device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
+    checkpoint = Checkpoint(work, json.dumps(settings))
+    start, history = checkpoint.restore(network, optimizer)
+    data = StepBatches(steps, settings["images"], settings["seed"])
+    # A forked process could not use numba's threads, which the rasterizer has.
+    loader = DataLoader(
+        data, batch_size=None, sampler=range(start, steps), num_workers=workers,
+        multiprocessing_context="spawn" if workers else None, worker_init_fn=_on_one_thread if workers else None,
+    )  # fmt: skip
+    began, recent = time.monotonic(), []
+    for step, known in enumerate(map(lambda one: _on(device, one), loader), start):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
+        answer = network(known.images)
+        losses = judge.losses(answer, known)
+        loss = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        if (step + 1) % _JUDGE_EVERY == 0:
+            recent.append(judge.errors(answer, known))
+        if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
+            values = {name: float(np.mean([one[name] for one in recent])) for name in recent[0]}
+            history.append((step + 1, values))
+            recent = []
+            told = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+            print(f"step {step + 1}/{steps}  {told}  {time.monotonic() - began:.0f} s", flush=True)
+            checkpoint.save(network, optimizer, step + 1, history)
+    return network.cpu().eval(), history
+
+
+def _on(device: torch.device, known: KnownPhotographs) -> KnownPhotographs:
+    images, truth, lens, vertices, landmarks = known
+    placed = Parameters(*(part.to(device) for part in truth))
+    return KnownPhotographs(images.to(device), placed, lens.to(device), vertices.to(device), landmarks.to(device))
+
+
+def _on_one_thread(worker: int) -> None:
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+
+
+def main() -> None:
+    """Command line of the pretraining."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--encoder", default="compact")
+    parser.add_argument("--features", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--images", type=int, default=32, help="of a step")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("data/start_pretraining"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
+    settings = vars(parser.parse_args())
+    work, workers = settings.pop("work"), settings.pop("workers")
+    train(settings, work, workers)
+
+
+if __name__ == "__main__":
+    main()
