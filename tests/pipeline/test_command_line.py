@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,3 +97,16 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["reconstruct", "nothing.png"])
     assert str(stopped.value).startswith("error: reconstruct: nothing.png is missing")
+
+
+def test_the_readmes_quickstart_does_what_it_says(clone: Clone) -> None:
+    readme = (clone.folder / "README.md").read_text()
+    lines = re.findall(r"^person=.*?(?=^```)", readme, re.MULTILINE | re.DOTALL)
+    assert len(lines) == 1
+    script = lines[0].replace("mfnet reconstruct", f"{sys.executable} -m mfnet.cli reconstruct")
+    done = subprocess.run(["bash", "-ec", script], cwd=clone.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = " ".join(done.stdout.split())
+    assert printed in " ".join(readme.split())
+    assert all((clone.folder / "out" / name).is_file() for name in ("mesh.obj", "mesh.glb", "overlay.png"))
+    shutil.rmtree(clone.folder / "out")

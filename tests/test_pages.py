@@ -29,6 +29,11 @@ def test_files_and_commands_that_are_named_exist(page: Path) -> None:
         assert (ROOT / script).is_file(), f"{page.name} names {script}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_nothing_is_left_to_be_filled_in(page: Path) -> None:
+    assert not re.findall(r"\b[A-Z]+_(?:TIME|TABLE)\b|^[A-Z]{4,}$|TODO|TBD", page.read_text(), re.MULTILINE), page.name
+
+
 def test_every_equation_has_its_function_and_its_test() -> None:
     rows = re.findall(
         r"^\| (\d+) \|.*\| `(\S+)` `(\w+)` \| `(\S+)` `(\w+)` \|$", (ROOT / "docs/equations.md").read_text(), re.M
