@@ -1,4 +1,8 @@
 import os
+
+# Before numpy and torch are imported, which read it then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pickle
 import sys
 import types
@@ -9,8 +13,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from mfnet.head import HeadModel, anny_head
 
