@@ -114,13 +114,16 @@ def _given_landmarks(photographs: list[Path], path: Path) -> list[np.ndarray]:
 
     if path.name != SIDECAR:
         raise UserError(f"reconstruct: {path} is not named {SIDECAR}")
+    if not path.is_file():
+        raise UserError(f"reconstruct: {path} is missing; expected the landmarks that lie in a data set's folder")
     root, find, blank = path.parent, Sidecar(path.parent), np.zeros((1, 1, 3), np.uint8)
     outside = [one for one in photographs if not one.resolve().is_relative_to(root.resolve())]
     if outside:
         raise UserError(f"reconstruct: {outside[0]} does not lie in {root}, the folder of the landmarks")
     points = [find(str(one.resolve().relative_to(root.resolve())), blank) for one in photographs]
-    if any(one is None for one in points):
-        raise UserError(f"reconstruct: {path} has no row for every photograph given")
+    without = [photograph for photograph, one in zip(photographs, points, strict=True) if one is None]
+    if without:
+        raise UserError(f"reconstruct: {path} has no row for {without[0]}")
     return [one for one in points if one is not None]
 
 

@@ -69,7 +69,7 @@ def load_model(folder: Path, device: torch.device) -> Model:
     """
     for name in (CONFIG, WEIGHTS, HEAD):
         if not (folder / name).is_file():
-            raise UserError(f"model: {folder / name} is missing; expected a folder that the train stage wrote")
+            raise UserError(f"model: {folder / name} is missing; expected what the train stage writes (make repro)")
     config, head = _read_config(folder / CONFIG), HeadModel.load(folder / HEAD)
     if config.head != head.fingerprint:
         raise UserError(f"model: {folder / HEAD} is head {head.fingerprint}; the network is of {config.head}")

@@ -33,9 +33,10 @@ class Reconstruction:
 
     confidence [T, T] uint8: how well the best photograph showed each texel, 0 where none did and the texture is its
     mirrored half's or has diffused in from what was seen; parameters: name -> array of shape, expression, jaw;
-    cameras: one per photograph; overlays: the photographs' crops with the shape drawn over them, RGB uint8; landmarks:
-    [68, 2] in each photograph's pixels, where the answer has them; first_vertices [V, 3]: where each photograph has an
-    expression of its own, the first one's head, and vertices are without any; else None.
+    cameras: one per photograph; crops and overlays: the photographs around the face, without and with the shape drawn
+    over them, RGB uint8; landmarks: [68, 2] in each photograph's pixels, where the answer has them; first_vertices
+    [V, 3]: where each photograph has an expression of its own, the first one's head, and vertices are without any;
+    else None.
     """
 
     vertices: np.ndarray
@@ -44,6 +45,7 @@ class Reconstruction:
     confidence: np.ndarray
     parameters: dict[str, np.ndarray]
     cameras: list[ViewCamera]
+    crops: list[np.ndarray]
     overlays: list[np.ndarray]
     uv_coordinates: np.ndarray
     uv_faces: np.ndarray
@@ -77,7 +79,8 @@ class Reconstruction:
         if self.first_vertices is not None:
             first = trimesh.Trimesh(self.first_vertices[corner], self.uv_faces, visual=visual, process=False)
             first.export(folder / "mesh_first.glb")
-        Image.fromarray(np.concatenate(self.overlays, 1)).save(folder / "overlay.png")
+        rows = [np.concatenate(pictures, 1) for pictures in (self.crops, self.overlays)]
+        Image.fromarray(np.concatenate(rows)).save(folder / "overlay.png")
         content_json: dict[str, Any] = {name: value.tolist() for name, value in self.parameters.items()}
         content_json["cameras"] = [
             {"rotation": c.rotation.tolist(), "camera": c.camera.tolist(), "crop": list(c.crop), "focal": c.focal}

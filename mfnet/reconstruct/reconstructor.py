@@ -245,6 +245,7 @@ class Reconstructor:
                 ViewCamera(rotation.cpu().numpy(), camera.cpu().numpy(), square.crop, _focal(square, lens))
                 for rotation, camera, square in zip(parameters.rotation[0], decoded.camera, squares, strict=True)
             ],
+            crops=[_picture(picture) for picture in close_ups],
             overlays=[_picture(picture) for picture in overlay],
             uv_coordinates=self.head.uv_coordinates,
             uv_faces=self.head.uv_faces,

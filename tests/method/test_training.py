@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from mfnet.config import Params, SynthesizeParams
 from mfnet.data.batches import TripletData
@@ -216,6 +217,12 @@ def test_a_trained_folder_reconstructs_from_one_view_and_from_three(bench: Workb
             "overlay.png",
             "parameters.json",
         }
+        with Image.open(tmp_path / f"out{count}" / "overlay.png") as overlay:
+            # The photographs, and below them the shape over them.
+            above, below = np.split(np.asarray(overlay), 2)
+        assert above.shape[1] == count * above.shape[0]
+        assert np.array_equal(above, np.concatenate(result.crops, 1))
+        assert not np.array_equal(above, below)
         assert "texture.png" in (tmp_path / f"out{count}" / "mesh.mtl").read_text()
     with pytest.raises(UserError, match="no photograph given"):
         reconstructor([])
@@ -224,5 +231,5 @@ def test_a_trained_folder_reconstructs_from_one_view_and_from_three(bench: Workb
 
 
 def test_missing_model_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder that the train stage wrote"):
+    with pytest.raises(UserError, match="what the train stage writes"):
         Reconstructor.load(tmp_path)

@@ -16,6 +16,8 @@ def base(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
             clone = Clone.of_working_tree(folder)
             done = clone.run("dvc", "repro")
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+            # As data/README.md says: what experiments are compared with.
+            clone.commit("Keep the last complete run")
             made.touch()
     return Clone(folder)
 

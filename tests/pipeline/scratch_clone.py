@@ -46,13 +46,15 @@ class Clone:
             shutil.copy2(ROOT / name, folder / name)
         clone = cls(folder)
         clone.change(SMALLEST)
-        for command in (
-            ["git", "init", "-q"],
-            ["git", "add", "-A"],
-            ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "Begin"],
-        ):
-            subprocess.run(command, cwd=folder, check=True)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        clone.commit("Begin")
         return clone
+
+    def commit(self, subject: str) -> None:
+        """Commit all that git would track."""
+        author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        for command in (["add", "-A"], [*author, "commit", "-qm", subject]):
+            subprocess.run(["git", *command], cwd=self.folder, check=True)
 
     def copy(self, folder: Path) -> Clone:
         """The same again, with what has been made in it, in another folder."""

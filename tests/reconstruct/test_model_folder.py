@@ -71,5 +71,5 @@ def test_what_is_missing_or_damaged_is_named(folder: Path) -> None:
     with pytest.raises(UserError, match=r"model\.safetensors does not fit"):
         load_model(folder, CPU)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"model\.safetensors is missing; expected a folder that the train stage wrote"):
+    with pytest.raises(UserError, match=r"model\.safetensors is missing; expected what the train stage writes"):
         load_model(folder, CPU)

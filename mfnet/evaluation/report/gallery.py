@@ -33,8 +33,8 @@ def reconstruction_sheet(
         crops = [faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS]
         side = crops[0].shape[0] / 2
         landmarks = [(np.asarray(row[f"{view}_landmarks"]).reshape(68, 2) + 1) * side for view in VIEWS]
-        made = reconstructor(crops, landmarks)
-        pictures += [*crops, *made.overlays, made.texture]
+        reconstruction = reconstructor(crops, landmarks)
+        pictures += [*crops, *reconstruction.overlays, reconstruction.texture]
     return contact_sheet(pictures, 2 * len(VIEWS) + 1, _SIDE)
 
 
