@@ -6,6 +6,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
+import roma
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -118,12 +119,28 @@ def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), last)
 
 
-class MFNet(nn.Module):
-    """Photographs of one person from any number of views to named parameters.
+class RoleFusion(nn.Module):
+    """Features of any number of views, in any order, to one vector.
 
-    The paper concatenates three features; here their mean and their maximum are concatenated, which keeps less of
-    three views but is defined for any number of them and does not depend on their order.
+    The paper concatenates the features of front, left and right. Here three roles are learned: each takes the mixture
+    of the views that suits it, and the three mixtures are concatenated. Roles that single out one view each give the
+    paper's vector; a lone view takes every role.
     """
+
+    ROLES = 3
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.roles = nn.Parameter(torch.randn(self.ROLES, features) / features**0.5)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Of features [B, N, F]: [B, 3 F]."""
+        shares = (features @ self.roles.mT).softmax(1)
+        return (shares.mT @ features).flatten(1)
+
+
+class MFNet(nn.Module):
+    """Photographs of one person from any number of views to named parameters."""
 
     def __init__(self, encoder: str, features: int, directions: Directions) -> None:
         """Build it with random weights.
@@ -138,7 +155,8 @@ class MFNet(nn.Module):
         self.encoder: nn.Sequential = _encoder(encoder, features).to(memory_format=torch.channels_last)
         self._shared_sizes = [directions.n_shape, directions.n_expression, 3]
         self._view_sizes = [3, 3, directions.n_albedo, 27]
-        self.shared_head = _head(2 * features, 2 * features, sum(self._shared_sizes))
+        self.fusion = RoleFusion(features)
+        self.shared_head = _head(RoleFusion.ROLES * features, 2 * features, sum(self._shared_sizes))
         self.view_head = _head(features, features, sum(self._view_sizes))
 
     def forward(self, images: Tensor) -> Parameters:
@@ -155,8 +173,7 @@ class MFNet(nn.Module):
 
     def parameters_of(self, features: Tensor) -> Parameters:
         """The parameters that features [B, N, F] stand for."""
-        fused = torch.cat([features.mean(1), features.amax(1)], 1)
-        shape, expression, jaw = self.shared_head(fused).split(self._shared_sizes, 1)
+        shape, expression, jaw = self.shared_head(self.fusion(features)).split(self._shared_sizes, 1)
         rotation, camera, albedo, light = self.view_head(features).split(self._view_sizes, 2)
         ambient = torch.zeros_like(light[..., :3]) + _TYPICAL_AMBIENT
         light = _SPREAD["light"] * light + torch.nn.functional.pad(ambient, (0, 24))
@@ -175,6 +192,22 @@ def mean_parameters(people: int, views: int, directions: Directions) -> Paramete
         torch.zeros(people, n_shape), torch.zeros(people, n_expression), torch.zeros(people, 3),
         torch.zeros(people, views, 3), torch.zeros(people, views, 3), torch.zeros(people, views, n_albedo), light,
     )  # fmt: skip
+
+
+def in_front_of(parameters: Parameters, lens: Lens | None) -> Parameters:
+    """What the network says of crops as parameters of heads in front of their pinholes.
+
+    A crop does not tell where in the photograph it lies: the network's rotations are against the ray to the head, those
+    of `decode` against the camera's axis.
+
+    Args:
+        parameters: of B people in N views, as the network gives them.
+        lens: of the unrolled views; None, where the two rotations are one, changes nothing.
+    """
+    if lens is None:
+        return parameters
+    turn = lens.turn(parameters.camera.flatten(0, 1)[:, 1:]).view_as(parameters.rotation)
+    return parameters._replace(rotation=roma.rotvec_composition((turn, parameters.rotation)))
 
 
 def decode(flame: Flame, parameters: Parameters, views: Tensor | None = None, lens: Lens | None = None) -> Decoded:

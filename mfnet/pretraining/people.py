@@ -27,8 +27,8 @@ _AHEAD, _AHEAD_SPREAD, _SIDEWAYS = 0.4, 20.0, 92.0
 _PITCH_SPREAD, _ROLL_SPREAD = 13.0, 12.0
 # From a selfie to a telephoto lens, metres; and how far beside the middle of the photograph, in halves of the crop.
 _NEAREST, _FURTHEST, _BESIDE = 0.35, 4.0, 0.35
-# How a detector's box errs: place and logarithm of the side, in halves of the crop.
-_MISPLACED, _MISSIZED = 0.07, 0.08
+# How a box errs: place and logarithm of the side, in halves of the crop. Some come from a detector of faces alone.
+_MISPLACED, _MISSIZED, _ROUGH, _ROUGHLY = 0.07, 0.08, 0.3, 2.5
 _OCCLUDED, _GREY, _COARSE = 0.3, 0.06, 0.25
 _MOST_OCCLUDERS = 3
 
@@ -123,10 +123,10 @@ class People:
         landmarks = decode(self._flame, truth, lens=lens).landmarks[..., :2]
         low, high = landmarks.amin(1), landmarks.amax(1)
         half = (high - low).mean(1) * CROP_MARGIN * self._crop_scale / 2
-        half = half * torch.tensor(np.exp(_MISSIZED * rng.normal(size=n)), dtype=torch.float32)
-        middle = (low + high) / 2 + half[:, None] * _MISPLACED * torch.tensor(
-            rng.normal(size=(n, 2)), dtype=torch.float32
-        )
+        rough = np.where(rng.uniform(size=(n, 1)) < _ROUGH, _ROUGHLY, 1.0)
+        error = torch.tensor(rough * rng.normal(size=(n, 3)), dtype=torch.float32)
+        half = half * (_MISSIZED * error[:, 0]).exp()
+        middle = (low + high) / 2 + half[:, None] * _MISPLACED * error[:, 1:]
         # The same picture in the crop's coordinates: what was at p is at (p - middle) / half.
         camera = torch.cat([-half.log()[:, None], -middle / half[:, None]], 1).view_as(truth.camera)
         cropped, framed = Lens(focal / half, (principal - middle) / half[:, None]), truth._replace(camera=camera)

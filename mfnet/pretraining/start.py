@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from mfnet.data.landmarks import OUTER_EYES
 from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_axis_angle
 from mfnet.method.checkpoint import Checkpoint
-from mfnet.method.network import TYPICAL_SCALE, MFNet, Parameters, decode
+from mfnet.method.network import TYPICAL_SCALE, MFNet, Parameters, decode, in_front_of
 from mfnet.pretraining.people import KnownPhotographs, People
 
 N_POINTS = 320
@@ -52,7 +52,10 @@ def spread_points(head: HeadModel, count: int = N_POINTS) -> np.ndarray:
 
 
 class Answer(NamedTuple):
-    """What the network says: parameters, and points [B, N, K, 2] in [-1, 1] with their spread [B, N, K]."""
+    """What the network says: parameters, and points [B, N, K, 2] in [-1, 1] with their spread [B, N, K].
+
+    Rotations are against the ray to the head; see `mfnet.method.network.in_front_of`.
+    """
 
     parameters: Parameters
     points: Tensor
@@ -112,12 +115,12 @@ class Judge:
 
     def losses(self, answer: Answer, known: KnownPhotographs) -> dict[str, Tensor]:
         """Every term by name, each a scalar."""
-        ours, truth = answer.parameters, known.truth
+        ours, truth = in_front_of(answer.parameters, known.lens), known.truth
         skin = [
             flame(one.shape, one.expression, _at_rest(one.jaw)).vertices[:, self._place]
             for flame, one in ((self._own, ours), (self._true, truth))
         ]
-        projected = decode(self._own, ours).landmarks[..., :2]
+        projected = decode(self._own, ours, lens=known.lens).landmarks[..., :2]
         rotation = rotation_from_axis_angle(ours.rotation) - rotation_from_axis_angle(truth.rotation)
         true_points = known.vertices[:, self._points, :2].view_as(answer.points)
         missed = (answer.points - true_points).abs().sum(-1)
@@ -134,15 +137,15 @@ class Judge:
     def errors(self, answer: Answer, known: KnownPhotographs) -> dict[str, float]:
         """Of a batch: landmarks of the parameters and points in per cent of the outer-eye distance, rotation in degrees
         (median), skin in mm."""
-        truth = known.truth
+        ours, truth = in_front_of(answer.parameters, known.lens), known.truth
         out = self._true(truth.shape, truth.expression, _at_rest(truth.jaw))
         right, left = OUTER_EYES
         eyes = (out.landmarks[:, left] - out.landmarks[:, right]).norm(dim=-1)
         eyes = (eyes[:, None] * TYPICAL_SCALE * truth.camera[..., 0].exp()).flatten()[:, None]
-        projected = decode(self._own, answer.parameters).landmarks[..., :2]
+        projected = decode(self._own, ours, lens=known.lens).landmarks[..., :2]
         true_points = known.vertices[:, self._points, :2]
-        ours = rotation_from_axis_angle(answer.parameters.rotation)
-        between = (ours * rotation_from_axis_angle(truth.rotation)).flatten(2).sum(-1)
+        rotations = rotation_from_axis_angle(ours.rotation), rotation_from_axis_angle(truth.rotation)
+        between = (rotations[0] * rotations[1]).flatten(2).sum(-1)
         angle = torch.rad2deg(((between - 1) / 2).clamp(-1, 1).arccos())
         return {
             "landmarks_percent": 100 * ((projected - known.landmarks).norm(dim=-1) / eyes).mean().item(),

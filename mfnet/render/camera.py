@@ -85,6 +85,16 @@ class Lens(NamedTuple):
         screen = in_camera[..., :2] / in_camera[..., 2:] * self.focal[:, None, None] + self.principal[:, None]
         return torch.cat([screen, (in_camera[..., 2:] - distance[:, None]) * scale[:, None]], -1)
 
+    def turn(self, place: Tensor) -> Tensor:
+        """Rotations [B, 3] (axis-angle, FLAME's axes) from the camera's axis to the ray through places [B, 2]."""
+        right, down = ((place - self.principal) / self.focal[:, None]).unbind(-1)
+        off_axis = torch.stack([-down, -right, torch.zeros_like(right)], -1)
+        # atan(r) / r, smooth where r is zero.
+        squared = off_axis.square().sum(-1, keepdim=True)
+        small = squared < 1e-8
+        length = torch.where(small, 1, squared).sqrt()
+        return off_axis * torch.where(small, 1 - squared / 3, length.atan() / length)
+
     def unproject(self, projected: Tensor, scale: Tensor) -> Tensor:
         """Back from what `project` gave, [B, N, 3], to the camera's frame in the unit of the points, OpenCV's axes."""
         depth = (projected[..., 2:] + self.focal[:, None, None]) / scale[:, None]

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference_cameras import toward_pinhole
 
+from mfnet.head import rotation_from_axis_angle
 from mfnet.render.camera import (
     Crop,
     Lens,
@@ -112,3 +113,19 @@ def test_crop_maps_its_corners_and_back(x: float, y: float, side: float) -> None
     corner = torch.tensor([x + side / 2, y - side / 2], dtype=torch.float64)
     torch.testing.assert_close(crop.to_square(corner), torch.tensor([1.0, -1.0], dtype=torch.float64))
     torch.testing.assert_close(crop.to_photograph(crop.to_square(corner)), corner)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_a_turn_takes_the_axis_to_the_ray_through_a_place(x: float, y: float) -> None:
+    lens = Lens(torch.tensor([2.0]).double(), torch.tensor([[0.3, -0.2]]).double())
+    turn = lens.turn(torch.tensor([[x, y]]).double())
+    ray = rotation_from_axis_angle(turn)[0] @ torch.tensor([0.0, 0, -1]).double()
+    expected = torch.tensor([(x - 0.3) / 2, -(y + 0.2) / 2]).double()
+    torch.testing.assert_close(ray[:2] / -ray[2], expected)
+    assert turn[0, 2] == 0
+
+
+def test_a_turn_has_a_gradient_on_the_axis() -> None:
+    lens = Lens(torch.tensor([2.0, 2.0]).double(), torch.zeros(2, 2).double())
+    place = torch.tensor([[0.0, 0.0], [0.4, 0.1]]).double().requires_grad_()
+    assert torch.autograd.gradcheck(lens.turn, place)
