@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mfnet.head import HeadModel
 
 
+_TRAINED = Path("models/mfnet")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; an error from outside ends in one line and status 1."""
     parser = argparse.ArgumentParser(prog="mfnet", description="A person's head from a few photographs.")
@@ -26,10 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     reconstruct = commands.add_parser("reconstruct", help="photographs to mesh, texture and pictures")
     reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
-    reconstruct.add_argument("--model", type=Path, default=Path("models/mfnet"), help="folder written by train")
+    reconstruct.add_argument(
+        "--model", type=Path, help="folder written by train; default: models/mfnet, or else the packaged network"
+    )
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
     reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks and flow")
-    reconstruct.add_argument("--focal", type=float, help="pixels, with --fit or --refine: see in perspective")
+    reconstruct.add_argument("--focal", type=float, help="length in pixels; else the photographs' EXIF")
     reconstruct.add_argument(
         "--expressions", choices=("shared", "each"), default="shared",
         help="each: photographs that are not of one instant; one shape, an expression and a jaw per photograph",
@@ -42,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument(
         "method", nargs="?", default="mfnet", help="mfnet, refined, mean_head, landmark_fit or oracle_fit"
     )
-    evaluate.add_argument("--model", type=Path, default=Path("models/mfnet"), help="folder written by train")
+    evaluate.add_argument("--model", type=Path, default=_TRAINED, help="folder written by train")
     evaluate.add_argument("--strict", action="store_true", help="without the benchmark's oddities")
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
     evaluate.set_defaults(run=_evaluate)
@@ -89,18 +94,19 @@ def _reconstruct(options: argparse.Namespace) -> None:
     from mfnet.settings import crop_setting, open_head  # noqa: PLC0415
 
     landmarks = _given_landmarks(options.photographs, options.landmarks) if options.landmarks else None
-    if options.focal is not None and not (options.focal > 0 and (options.fit or options.refine)):
-        raise UserError(
-            f"reconstruct: --focal {options.focal:g}; expected a positive number of pixels, with --fit or --refine "
-            "(the network alone sees no perspective)"
-        )
+    if options.focal is not None and options.focal <= 0:
+        raise UserError(f"reconstruct: --focal {options.focal:g}; expected a positive number of pixels")
     if options.fit:
         params = load_params()
         reconstructor = Reconstructor.fitting(open_head(params.head), crop_setting(params), params.fit)
     else:
-        reconstructor = Reconstructor.load(options.model)
+        model = options.model or (_TRAINED if _TRAINED.exists() else None)
+        print(f"network: {model or 'packaged'}")
+        reconstructor = Reconstructor.packaged() if model is None else Reconstructor.load(model)
     if options.refine:
         reconstructor = reconstructor.refined(load_params().fit)
+    if options.focal is not None and not reconstructor.in_perspective:
+        raise UserError("reconstruct: this network sees no perspective; expected no --focal, or --refine with it")
     reconstructor(options.photographs, landmarks, options.focal, options.expressions).save(options.out)
     first = ", mesh_first.glb" if options.expressions == "each" else ""
     print(f"wrote {options.out}/mesh.obj, mesh.glb{first}, texture.png, confidence.png, overlay.png, parameters.json")

@@ -14,6 +14,7 @@ from mfnet.loss_terms import TERMS, VARIANTS
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Focal = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -69,6 +70,7 @@ class DataParams(Section):
     min_face_pixels: Weight = 60
     min_sharpness: Weight = 2.0
     triplets: Count
+    focal: Focal | dict[str, Focal] | None = None
     side_yaw: tuple[float, float] = (15.0, 90.0)
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
 
@@ -82,7 +84,7 @@ class DataParams(Section):
 class LandmarksParams(Section):
     """Where landmarks come from."""
 
-    detector: Literal["sidecar", "face_alignment"]
+    detector: Literal["sidecar", "face_alignment", "packaged"]
 
 
 class EngineParams(Section):
@@ -101,11 +103,16 @@ class FlowParams(Section):
 
 
 class NetworkParams(Section):
-    """MFNet's encoder and heads."""
+    """MFNet's encoder and heads, and the camera that it sees through.
+
+    The assumed focal length, of photographs whose own is not known, is in lengths of their longer side.
+    """
 
     encoder: Literal["compact", "resnet18", "resnet50"] = "compact"
-    weights: Path | None = None
+    weights: Path | Literal["packaged"] | None = None
     features: Count = 256
+    camera: Literal["orthographic", "pinhole"] = "orthographic"
+    assumed_focal: Focal | None = None
 
 
 class LossParams(Section):
@@ -185,16 +192,21 @@ def _each_once(items: list[Any]) -> list[Any]:
 
 
 class FitParams(Section):
-    """The fits to landmarks and flow: how far either is off, in crops' [-1, 1], and how many iterations they take.
+    """The fits to landmarks, points and flow: how far each is off, and how many iterations they take.
+
+    Noise and flow_noise are in crops' [-1, 1], point_noise is in units of the spread that the packaged network says of
+    each of its points; they err together where it takes a face for another, and so count for less. Null leaves them
+    out.
 
     Flow, which needs no gradient here, is measured by its own estimator, and anew in each of so many rounds; with no
-    round refinement looks at landmarks alone.
+    round refinement looks at landmarks and points alone.
     """
 
     noise: Annotated[float, Field(gt=0)] = 0.03
+    point_noise: Annotated[float, Field(gt=0)] | None = 5.0
     flow_noise: Annotated[float, Field(gt=0)] = 0.01
     iterations: Count = 20
-    rounds: Annotated[int, Field(ge=0)] = 2
+    rounds: Annotated[int, Field(ge=0)] = 0
     estimator: Literal["dis", "packaged", "classical"] = "dis"
     updates: Annotated[int, Field(ge=1, le=32)] = 6
 

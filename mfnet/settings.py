@@ -45,9 +45,10 @@ def open_flow_estimator(params: FlowParams) -> FlowEstimator:
 def open_detector(params: LandmarksParams, root: Path) -> LandmarkDetector:
     """The detector of the landmarks of a data set at root."""
     from mfnet.data.landmarks import landmark_detector  # noqa: PLC0415
+    from mfnet.reconstruct.packaged_detector import PackagedDetector  # noqa: PLC0415
 
     with about("landmarks.detector"):
-        return landmark_detector(params.detector, root)
+        return PackagedDetector() if params.detector == "packaged" else landmark_detector(params.detector, root)
 
 
 def open_benchmark(root: Path) -> Benchmark:
@@ -62,4 +63,5 @@ def crop_setting(params: Params) -> CropSetting:
     """How photographs are cropped, and what is told of them."""
     from mfnet.reconstruct import CropSetting  # noqa: PLC0415
 
-    return CropSetting(directions(params.head), params.data.image_size, params.data.crop_scale)
+    data = params.data
+    return CropSetting(directions(params.head), data.image_size, data.crop_scale, params.network.assumed_focal)

@@ -14,6 +14,7 @@ from mfnet.data.batches import TripletData
 from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import FlowStore
 from mfnet.flow import weights_files
+from mfnet.method.start import start_files
 from mfnet.method.training import Material, Setting, train
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
 from mfnet.settings import directions, open_flow_estimator, open_head
@@ -72,8 +73,12 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
         head, estimator = open_head(params.head), open_flow_estimator(params.flow)
         table = pd.read_parquet(TRIPLETS)
         stores = (FaceStore(FACES), FlowStore(FLOW, with_flow=loss.multiop_form == "precomputed"))
-        train_split, validation = (TripletData(table, split, *stores) for split in ("train", "validation"))
-        digest = made_from([*inputs, *weights_files(params.flow.estimator)])
+        in_perspective = params.network.camera == "pinhole"
+        train_split, validation = (
+            TripletData(table, split, *stores, in_perspective) for split in ("train", "validation")
+        )
+        start = start_files() if params.network.weights == "packaged" else []
+        digest = made_from([*inputs, *weights_files(params.flow.estimator), *start])
         recorder = CurveRecorder(curves_folder)
         material = Material(train_split, validation, head, estimator, digest)
         network, values = train(setting, material, recorder, model_folder, stage)
@@ -81,6 +86,7 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
         config = ModelConfig(
             head=head.fingerprint, **setting.directions._asdict(), encoder=params.network.encoder,
             features=params.network.features, image_size=params.data.image_size, crop_scale=params.data.crop_scale,
+            camera=params.network.camera, assumed_focal=params.network.assumed_focal,
         )  # fmt: skip
         write_model(model_folder, config, network, head)
         name_model(model_folder)

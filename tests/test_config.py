@@ -45,7 +45,6 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
         ("data.image_size", 100, r"data\.image_size: "),
         ("data.side_yaw", [60, 15], r"data: .*low <= high"),
         ("flow.stride", 3, r"flow\.stride 3 must divide"),
-        ("flow.estimator", "dis", r"dis has no gradient"),
         ("train.steps", "many", r"train\.steps: "),
         (
             "ablation.variants",
@@ -60,6 +59,22 @@ def test_a_wrong_parameter_is_named_in_one_line(tmp_path: Path, key: str, value:
     with pytest.raises(UserError, match=message) as caught:
         load_params(changed(tmp_path, key, value))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("section", [("loss",), ("ablation", "loss")])
+def test_an_estimator_without_gradient_is_refused_where_equation_6_needs_one(
+    tmp_path: Path, section: tuple[str, ...]
+) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["flow"]["estimator"] = "dis"
+    loss = content
+    for key in section:
+        loss = loss[key]
+    loss["multiop_form"] = "in_loop"
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=rf"dis has no gradient, so {'.'.join(section)}\.multiop_form"):
+        load_params(path)
 
 
 def test_an_estimator_without_gradient_is_fine_where_equation_6_is_off_or_needs_none(tmp_path: Path) -> None:

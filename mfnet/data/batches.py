@@ -16,6 +16,7 @@ from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import FlowStore
 from mfnet.data.landmarks import MIRROR
 from mfnet.data.pairs import MIRRORED_PAIRS, MIRRORED_VIEWS, PAIR_VIEWS, VIEWS, PairEvidence
+from mfnet.render.camera import Lens
 
 _ALL_AGREE = 0.999
 
@@ -24,23 +25,34 @@ class TripletBatch(NamedTuple):
     """B triplets, views in the order front, left, right.
 
     images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]; pairs [B, P, ...] in the order of
-    `mfnet.data.pairs.PAIRS`.
+    `mfnet.data.pairs.PAIRS`; lens of the B x 3 unrolled views where their focal lengths are known and to be used.
     """
 
     images: Tensor
     landmarks: Tensor
     pairs: PairEvidence
+    lens: Lens | None = None
 
     def to(self, device: torch.device) -> TripletBatch:
         """The batch on a device."""
-        return TripletBatch(self.images.to(device), self.landmarks.to(device), self.pairs.to(device))
+        lens = None if self.lens is None else self.lens.to(device)
+        return TripletBatch(self.images.to(device), self.landmarks.to(device), self.pairs.to(device), lens)
 
 
 class TripletData(torch.utils.data.Dataset[TripletBatch]):
     """One split of the triplets, decoded as they are asked for."""
 
-    def __init__(self, triplets: pd.DataFrame, split: str, faces: FaceStore, flow: FlowStore) -> None:
+    def __init__(
+        self, triplets: pd.DataFrame, split: str, faces: FaceStore, flow: FlowStore, in_perspective: bool = False
+    ) -> None:
         """Open a split.
+
+        Args:
+            triplets: of `mfnet.data.triplets.mine_triplets`.
+            split: train or validation.
+            faces: their crops.
+            flow: theirs.
+            in_perspective: whether batches have the pinholes that are known.
 
         Raises:
             UserError: the flow is that of other triplets.
@@ -48,6 +60,8 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         self.rows = triplets[triplets["split"] == split]
         flow.require(self.rows.index)
         self._faces, self._flow = faces, flow
+        known = all(self.rows[f"{view}_lens"].notna().all() for view in VIEWS)
+        self._in_perspective = in_perspective and known
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,12 +71,14 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
         landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        return TripletBatch(pixels, torch.from_numpy(landmarks), self._flow.pairs(str(row.name)))
+        lens = Lens.of_numbers(np.stack([row[f"{view}_lens"] for view in VIEWS])) if self._in_perspective else None
+        return TripletBatch(pixels, torch.from_numpy(landmarks), self._flow.pairs(str(row.name)), lens)
 
     def batch(self, positions: Iterable[int]) -> TripletBatch:
         """The triplets at these positions of the split."""
-        images, landmarks, pairs = zip(*(self[position] for position in positions), strict=True)
-        return TripletBatch(torch.stack(images), torch.stack(landmarks), PairEvidence.stack(list(pairs)))
+        images, landmarks, pairs, lenses = zip(*(self[position] for position in positions), strict=True)
+        lens = Lens.joined(lenses) if self._in_perspective else None
+        return TripletBatch(torch.stack(images), torch.stack(landmarks), PairEvidence.stack(list(pairs)), lens)
 
     def spread(self, count: int) -> TripletData:
         """At most so many of the triplets, evenly spaced over the split."""
@@ -121,13 +137,24 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
     images, landmarks = batch.images.clone(), batch.landmarks.clone()
     images[mirrored] = images[mirrored][:, MIRRORED_VIEWS]
     landmarks[mirrored] = landmarks[mirrored][:, MIRRORED_VIEWS][:, :, torch.from_numpy(MIRROR)]
+    lens = None if batch.lens is None else _moved_lens(batch.lens, drawn)
     gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
     tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
     return TripletBatch(
         (_moved(images, sampling, "bilinear") * gain * tint).clamp(0, 1),
         landmarks * drawn.flip[:, :, None] * drawn.scale[..., None, None] + drawn.shift[:, :, None],
         _moved_pairs(batch.pairs, drawn, sampling),
+        lens,
     )
+
+
+def _moved_lens(lens: Lens, drawn: _Jitter) -> Lens:
+    n, views = drawn.scale.shape
+    focal, principal = lens.focal.view(n, views).clone(), lens.principal.view(n, views, 2).clone()
+    for part in (focal, principal):
+        part[drawn.mirrored] = part[drawn.mirrored][:, MIRRORED_VIEWS]
+    flip = drawn.flip.expand(-1, views, -1).flatten(0, 1)
+    return Lens(focal.flatten(), principal.flatten(0, 1)).moved(flip, drawn.scale.flatten(), drawn.shift.flatten(0, 1))
 
 
 def _moved(pictures: Tensor, sampling: Tensor, mode: str) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import ExifTags, Image
 
 from mfnet.render.camera import Crop
 
 CROP_MARGIN = 1.1
+_FILM_DIAGONAL = 43.27
 
 
 def crop_around(landmarks: np.ndarray, scale: float) -> Crop:
@@ -51,6 +54,19 @@ def read_image(path: Path) -> np.ndarray | None:
     # Of a missing file OpenCV would warn in words of its own.
     image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     return None if image is None else np.ascontiguousarray(image[..., ::-1])
+
+
+def written_focal(path: Path) -> float | None:
+    """Focal length in pixels that a camera has written into its photograph; None where there is none.
+
+    EXIF has what a lens on 35 mm film would have, whose picture's diagonal is 43.27 mm.
+    """
+    try:
+        with Image.open(path) as image:
+            on_film = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
+            return float(on_film) / _FILM_DIAGONAL * math.hypot(*image.size) if on_film else None
+    except (OSError, SyntaxError):
+        return None
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

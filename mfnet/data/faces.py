@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from mfnet.data.landmarks import N_LANDMARKS, LandmarkDetector, exact_landmarks,
 from mfnet.data.multipie import CAMERA_YAW
 from mfnet.errors import UserError
 from mfnet.parallel import parallel_map, progress
+from mfnet.render.camera import centred_intrinsics
 
 _MAX_OUTSIDE = 0.25
 _OPEN_SHARDS = 256
@@ -31,6 +32,8 @@ SCHEMA = pa.schema(
         ("illumination", pa.int32()),
         ("yaw", pa.float32()),
         ("crop", pa.list_(pa.float32(), 3)),
+        # Focal length and principal point in the crop's [-1, 1]; null where the photograph's focal length is not known.
+        ("lens", pa.list_(pa.float32(), 3)),
         ("landmarks", pa.list_(pa.float32(), 2 * N_LANDMARKS)),
         # Those that a held-out error is taken against: where they truly are, the detector's where nobody knows it.
         ("landmarks_reference", pa.list_(pa.float32(), 2 * N_LANDMARKS)),
@@ -43,18 +46,20 @@ class CropRules(NamedTuple):
     """What becomes of a photograph.
 
     image_size: pixels a side of the crop; scale: of its side, see `crop_around`; min_face_pixels: extent of the
-    landmarks below which a face is rejected; min_sharpness: standard deviation of the Laplacian, likewise.
+    landmarks below which a face is rejected; min_sharpness: standard deviation of the Laplacian, likewise;
+    assumed_focal: length where it is not known, in lengths of the photograph's longer side.
     """
 
     image_size: int
     scale: float
     min_face_pixels: float
     min_sharpness: float
+    assumed_focal: float | None = None
 
 
 def preprocess(
-    index: pd.DataFrame, root: Path, rules: CropRules, detector: str, target: Path, workers: int | None,
-    illuminations: Sequence[int] | None = None,
+    index: pd.DataFrame, root: Path, rules: CropRules, detector: LandmarkDetector | None, target: Path,
+    workers: int | None, illuminations: Sequence[int] | None = None, focal: float | dict[str, float] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Crop every indexed photograph into shards `target/<subject>_<session>.parquet`.
 
@@ -62,16 +67,17 @@ def preprocess(
         index: of `mfnet.data.index.build_index`.
         root: of Multi-PIE.
         rules: for crops and rejects.
-        detector: of the landmarks, sidecar or face_alignment.
+        detector: of the landmarks; None reads them from the side file.
         target: folder of the shards.
         workers: processes; None is one per core.
         illuminations: which of Multi-PIE's lights; None is all of them.
+        focal: length in the photographs' pixels, of every camera or by its name; None where it is not known.
 
     Returns:
         The faces kept (all columns but the image, and shard and row), and the rejects (path, reason).
 
     Raises:
-        UserError: nothing was kept.
+        UserError: nothing was kept, or a camera lacks its focal length.
     """
     target.mkdir(parents=True, exist_ok=True)
     bad_names = index.loc[index["problem"].notna(), ["path", "problem"]]
@@ -79,13 +85,14 @@ def preprocess(
     usable = index[index["problem"].isna()]
     if illuminations is not None:
         usable = usable[usable["illumination"].isin(illuminations)]
+    focals = _focal_by_camera(usable["camera"].unique(), focal)
     groups = [group for _, group in usable.groupby(["subject", "session"], sort=True)]
-    work = partial(_preprocess_shard, root=root, rules=rules, detector=detector, target=target)
+    work = partial(_preprocess_shard, root=root, rules=rules, detector=detector, target=target, focals=focals)
     faces = []
-    # A learned detector brings its own threads and device, so it stays in this process.
+    # A detector brings its own threads and device, so it stays in this process.
     shards = (
         parallel_map(work, groups, "faces", workers)
-        if detector == "sidecar"
+        if detector is None
         else list(progress(map(work, groups), "faces", len(groups)))
     )
     for kept, rejected in shards:
@@ -98,13 +105,29 @@ def preprocess(
     return pd.concat(faces, ignore_index=True), rejected
 
 
+def _focal_by_camera(cameras: Iterable[str], focal: float | dict[str, float] | None) -> dict[str, float]:
+    """Camera -> focal length; nothing where none is known."""
+    if focal is None:
+        return {}
+    focals = focal if isinstance(focal, dict) else dict.fromkeys(cameras, focal)
+    missing = sorted(set(cameras) - focals.keys())
+    if missing:
+        raise UserError(f"focal: no length for camera {missing[0]}; expected one for each, or one number for all")
+    return focals
+
+
 def _preprocess_shard(
-    group: pd.DataFrame, root: Path, rules: CropRules, detector: str, target: Path
+    group: pd.DataFrame,
+    root: Path,
+    rules: CropRules,
+    detector: LandmarkDetector | None,
+    target: Path,
+    focals: dict[str, float],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    find = landmark_detector(detector, root)
+    find = landmark_detector("sidecar", root) if detector is None else detector
     rows, rejects = [], []
     for row in group.to_dict("records"):
-        face = _preprocess_photograph(row, root, rules, find)
+        face = _preprocess_photograph(row, root, rules, find, focals.get(row["camera"]))
         if isinstance(face, str):
             rejects.append({"path": row["path"], "reason": face})
         else:
@@ -117,7 +140,9 @@ def _preprocess_shard(
     return kept, pd.DataFrame(rejects, columns=["path", "reason"])
 
 
-def _preprocess_photograph(row: dict, root: Path, rules: CropRules, find: LandmarkDetector) -> dict | str:
+def _preprocess_photograph(
+    row: dict, root: Path, rules: CropRules, find: LandmarkDetector, focal: float | None
+) -> dict | str:
     """A row of the store, or why this photograph is rejected."""
     image = read_image(root / row["path"])
     if image is None:
@@ -133,6 +158,8 @@ def _preprocess_photograph(row: dict, root: Path, rules: CropRules, find: Landma
     outside = ((landmarks < 0) | (landmarks > [width, height])).any(1).mean()
     if outside > _MAX_OUTSIDE:
         return f"{outside:.0%} of the landmarks lie outside the photograph"
+    if focal is None and rules.assumed_focal is not None:
+        focal = rules.assumed_focal * max(height, width)
     square = cut(image, crop, rules.image_size)
     sharpness = float(cv2.Laplacian(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY), cv2.CV_64F).std())
     if sharpness < rules.min_sharpness:
@@ -144,6 +171,7 @@ def _preprocess_photograph(row: dict, root: Path, rules: CropRules, find: Landma
         **{name: row[name] for name in ("path", "subject", "session", "recording", "camera", "illumination")},
         "yaw": CAMERA_YAW[row["camera"]],
         "crop": list(crop),
+        "lens": None if focal is None else crop.lens(centred_intrinsics((height, width), focal)).numbers()[0],
         "landmarks": normalised(landmarks, crop).astype(np.float32).ravel(),
         "landmarks_reference": normalised(reference, crop).astype(np.float32).ravel(),
         "image": encode_jpeg(square),

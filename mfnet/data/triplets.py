@@ -13,7 +13,7 @@ from mfnet.data.multipie import FRONTAL_CAMERA
 from mfnet.data.pairs import VIEWS
 from mfnet.errors import UserError
 
-_OF_VIEW = ("shard", "row", "yaw", "crop", "landmarks", "landmarks_reference")
+_OF_VIEW = ("shard", "row", "yaw", "crop", "lens", "landmarks", "landmarks_reference")
 
 
 def mine_triplets(
@@ -23,15 +23,15 @@ def mine_triplets(
 
     Args:
         faces: one row per face, as `mfnet.data.faces.preprocess` returns.
-        count: how many.
+        count: how many to train on; the people who are held out have as many for each as the others.
         side_yaw: of the side views, lowest and highest, degrees.
         validation_fraction: share of the subjects that is held out.
         seed: of the draw and the split.
 
     Returns:
         Index `id`, which names a triplet by its content; subject, split ("train" or "validation"), and per view shard,
-        row, yaw, crop, landmarks and landmarks_reference, in the columns `front_shard`, .... Fewer rows than asked for
-        where the faces allow no more.
+        row, yaw, crop, lens, landmarks and landmarks_reference, in the columns `front_shard`, .... Fewer rows than
+        asked for where the faces allow no more.
 
     Raises:
         UserError: fewer than two subjects, or no instant with all three views.
@@ -43,9 +43,16 @@ def mine_triplets(
             f"no instant has a frontal ({FRONTAL_CAMERA}), a left and a right face; "
             f"expected cameras on both sides by {side_yaw[0]:g} to {side_yaw[1]:g} degrees"
         )
-    drawn = [triplet for triplet, _ in zip(_rounds(instants, rng), range(count), strict=False)]
+    subjects = np.unique([faces.at[front, "subject"] for front, _ in instants])
+    held_out = _held_out(subjects, validation_fraction, rng)
+    drawn, n_training = [], 0
+    for triplet in _rounds(instants, rng):
+        if n_training == count:
+            break
+        drawn.append(triplet)
+        n_training += faces.at[triplet[0], "subject"] not in held_out
     table = pd.DataFrame({"subject": [faces.at[front, "subject"] for front, _, _ in drawn]})
-    table["split"] = _split(table["subject"], validation_fraction, rng)
+    table["split"] = np.where(table["subject"].isin(held_out), "validation", "train")
     for position, view in enumerate(VIEWS):
         rows = faces.loc[[triplet[position] for triplet in drawn]]
         for name in _OF_VIEW:
@@ -88,10 +95,8 @@ def _rounds(instants: list, rng: np.random.Generator) -> Iterator[tuple[int, int
                 yield (front, *pairs[turn])
 
 
-def _split(subject: pd.Series, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    subjects = np.unique(subject)
+def _held_out(subjects: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     if len(subjects) < 2:
         raise UserError(f"triplets of {len(subjects)} subject only; expected at least two to hold one out")
     n_held_out = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
-    held_out = rng.permutation(subjects)[:n_held_out]
-    return np.where(subject.isin(held_out), "validation", "train")
+    return rng.permutation(subjects)[:n_held_out]

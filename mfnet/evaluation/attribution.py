@@ -20,7 +20,7 @@ from mfnet.evaluation.methods.parametric import in_camera, squares_of
 from mfnet.evaluation.protocol.submission import image_cube, lab_mesh, perspective_mesh
 from mfnet.evaluation.statistics.uncertainty import mean_over_people
 from mfnet.head import Flame, rotation_from_axis_angle
-from mfnet.method.network import TYPICAL_SCALE, Parameters, decode
+from mfnet.method.network import TYPICAL_SCALE, Parameters, decode, in_front_of
 from mfnet.parallel import parallel_map
 from mfnet.reconstruct import Reconstructor, Square
 from mfnet.render.camera import Crop, Lens
@@ -97,9 +97,10 @@ def _forms(reconstructor: Reconstructor, squares: list[Square], job: Job, fit: S
     predicted = _scored_view(reconstructor.predict([squares]).parameters)
     lens = squares[0].crop.lens(job.item.K)
     true = true_parameters(flame, fit, job.item, lens)
-    pinhole = {"in front of the true pinhole": predicted}
+    in_pinhole = in_front_of(predicted, lens)
+    pinhole = {"in front of the true pinhole": in_pinhole}
     for name, parts in _REPLACED.items():
-        pinhole[name] = predicted._replace(**{part: getattr(true, part) for part in parts})
+        pinhole[name] = in_pinhole._replace(**{part: getattr(true, part) for part in parts})
     unshaped = {part: torch.zeros_like(getattr(true, part)) for part in ("shape", "expression", "jaw")}
     pinhole["mean head, true pose"] = true._replace(**unshaped)
     crop = squares[0].crop

@@ -16,6 +16,7 @@ from mfnet.head import Directions, HeadModel
 from mfnet.method.covisible import pair_landmark_masks
 from mfnet.method.multiview import correspondences
 from mfnet.method.views import Decoder, Scene, ViewPairs
+from mfnet.render.camera import Lens
 
 
 class MeasuredFlow(NamedTuple):
@@ -55,16 +56,17 @@ class GuidedFlow:
         self._decoder = Decoder.of(head, plain, image_size, image_size)
         self._estimator = estimator
 
-    def __call__(self, images: Tensor, landmarks: Tensor, yaws: Tensor) -> MeasuredFlow:
+    def __call__(self, images: Tensor, landmarks: Tensor, yaws: Tensor, lens: Lens | None = None) -> MeasuredFlow:
         """Measure B triplets.
 
         Args:
             images: [B, 3, 3, S, S] in [0, 1].
             landmarks: [B, 3, 68, 2] in [-1, 1].
             yaws: [B, 3] degrees, of the cameras.
+            lens: of the unrolled views, where the focal lengths are known.
         """
         decoder, size = self._decoder.to(images.device), images.shape[-1]
-        scene = Scene(self._fit(landmarks), images)
+        scene = Scene(self._fit(landmarks, lens), images, lens)
         masks = pair_landmark_masks(landmarks, yaws, PAIR_VIEWS, size)
         backward, trusted = [], []
         # One pair of all triplets after another, which needs a quarter of the memory.

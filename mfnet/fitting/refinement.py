@@ -1,7 +1,8 @@
-"""Refinement of a reconstruction: parameters optimised against landmarks and the flow between its photographs."""
+"""Refinement of a reconstruction: parameters optimised against landmarks, points and the flow between photographs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from mfnet.head import Directions, Flame, HeadModel, rotation_from_axis_angle, y
 from mfnet.method.covisible import pair_landmark_masks
 from mfnet.method.multiview import correspondences
 from mfnet.method.network import Parameters, decode
+from mfnet.method.start import DensePoints
 from mfnet.method.views import Correspondences, Decoder, Scene, ViewPairs
 from mfnet.render.camera import Lens
 from mfnet.render.rasterize import screen_barycentric
@@ -50,17 +52,28 @@ class SkinMatches(NamedTuple):
         return SkinMatches(view_a % n_views, view_b % n_views, corners, source.double(), target.double())
 
 
-class Refinement:
-    """Parameters optimised from where a network or a fit left them: by landmarks, then also by flow between the views.
+class _Evidence(NamedTuple):
+    """What B people's N photographs say: landmarks [B, N, 68, 2] in [-1, 1] and, where known, pinholes of the unrolled
+    views, points of the head, and matches."""
 
-    To the landmark fit's energy comes, for every piece of skin that two photographs show, by flow from one to the
-    render of the other, how far the head is from putting it where it is seen. Flow is measured anew in every round,
-    from renders that then lie nearer. One photograph has its landmarks alone.
+    landmarks: Tensor
+    lens: Lens | None
+    points: DensePoints | None
+    matches: SkinMatches | None = None
+
+
+class Refinement:
+    """Parameters optimised from where a network or a fit left them: by landmarks and points, then also by flow.
+
+    The landmark fit's energy gains two terms: how far points of the head are from where a network sees them; and, for
+    every piece of skin that two photographs show, by flow from one to the render of the other, how far the head is from
+    putting it where it is seen. Flow is measured anew in every round, from renders that then lie nearer. One photograph
+    has no flow.
     """
 
     def __init__(
         self, head: HeadModel, directions: Directions, fit: FitParams, image_size: int, estimator: FlowEstimator,
-        workers: int | None = 1,
+        workers: int | None = 1, find_points: Callable[[Tensor], DensePoints] | None = None,
     ) -> None:  # fmt: skip
         """Refine with a head model.
 
@@ -71,11 +84,13 @@ class Refinement:
             image_size: of the photographs' squares.
             estimator: of the flow.
             workers: processes, each for a person; None is one per core.
+            find_points: gives the points of the head in photographs [B, N, 3, S, S]; None where no network knows them.
         """
         self._decoder = Decoder.of(head, directions, image_size, image_size)
         self._exact = Flame(head, directions.n_shape, directions.n_expression).double()
         self._by_landmarks = LandmarkFit(head, directions, fit, workers)
         self._estimator, self._fit, self._workers = estimator, fit, workers
+        self._find_points = find_points
 
     def __call__(self, start: Parameters, pixels: Tensor, landmarks: Tensor, lens: Lens | None = None) -> Parameters:
         """Refine B people, each in N views.
@@ -86,8 +101,9 @@ class Refinement:
             landmarks: [B, N, 68, 2] in [-1, 1].
             lens: of the unrolled views, where the focal lengths are known.
         """
-        start = self._by_landmarks.nearest_start(start, landmarks, lens)
-        parameters = self._by_landmarks.refine(start, landmarks, lens)
+        points = None if self._find_points is None else self._find_points(pixels)
+        evidence = _Evidence(landmarks, lens, points)
+        parameters = self._solved(self._by_landmarks.nearest_start(start, landmarks, lens), evidence)
         if pixels.shape[1] == 1 or not self._fit.rounds:
             return parameters
         decoder, pairs = self._decoder.to(pixels.device), _every_pair(parameters, landmarks, pixels.shape[-1])
@@ -95,27 +111,44 @@ class Refinement:
             measured = correspondences(decoder, Scene(parameters, pixels, lens), pairs, self._estimator)
             projected = decode(decoder.flame, parameters, lens=lens).projected
             matches = _matches(measured, pairs, projected, decoder.renderer.faces)
-            residuals = partial(self._residuals, matches, landmarks, lens)
-            parameters = solve(parameters, residuals, self._fit.iterations, self._workers)
+            parameters = self._solved(parameters, evidence._replace(matches=matches))
         return parameters
 
-    def _residuals(self, matches: SkinMatches, landmarks: Tensor, lens: Lens | None, person: int) -> Residuals:
-        points, pinholes = person_of(landmarks, lens, person)
-        own = matches.of_person(person, landmarks.shape[1])
-        flame, place = self._exact.only(own.corners.flatten())
-        own, fit = own._replace(corners=place[own.corners]), self._fit
+    def _solved(self, start: Parameters, evidence: _Evidence) -> Parameters:
+        return solve(start, partial(self._residuals, evidence), self._fit.iterations, self._workers)
+
+    def _residuals(self, evidence: _Evidence, person: int) -> Residuals:
+        landmarks, pinholes = person_of(evidence.landmarks, evidence.lens, person)
+        matches = None if evidence.matches is None else evidence.matches.of_person(person, landmarks.shape[1])
+        points = None if evidence.points is None else _of_person(evidence.points, person)
+        needed = [torch.zeros(0, dtype=torch.int64)]
+        needed += [] if matches is None else [matches.corners.flatten()]
+        needed += [] if points is None else [points.vertices]
+        flame, place = self._exact.only(torch.cat(needed))
+        fit = self._fit
 
         def residuals(parameters: Parameters) -> Tensor:
             decoded = decode(flame, parameters, lens=pinholes)
-            by_flow = (own.carried_over(decoded.projected) - own.target) / fit.flow_noise
-            by_landmarks = landmark_residuals(decoded, points, parameters, fit.noise)
-            return torch.cat([by_landmarks, _forgiving(by_flow).flatten()])
+            missed = [landmark_residuals(decoded, landmarks, parameters, fit.noise)]
+            if points is not None and fit.point_noise is not None:
+                off = decoded.projected[:, place[points.vertices], :2] - points.places[0]
+                missed.append(_forgiving((off / (fit.point_noise * points.spread[0][..., None])).flatten(0, 1)))
+            if matches is not None:
+                placed = matches._replace(corners=place[matches.corners])
+                missed.append(_forgiving((placed.carried_over(decoded.projected) - matches.target) / fit.flow_noise))
+            return torch.cat([part.flatten() for part in missed])
 
         return residuals
 
 
+def _of_person(points: DensePoints, person: int) -> DensePoints:
+    """One person's points, a batch of one, in double precision on the CPU."""
+    places, spread = (part[person : person + 1].detach().cpu().double() for part in (points.places, points.spread))
+    return DensePoints(points.vertices.cpu(), places, spread)
+
+
 def _forgiving(missed: Tensor) -> Tensor:
-    """Residuals [K, 2] whose squares grow like those of `missed` near zero, and linearly where the flow is wrong."""
+    """Residuals [K, 2] whose squares grow like those of `missed` near zero, and linearly far from it."""
     return missed * (2 / (1 + (1 + missed.square().sum(1, keepdim=True)).sqrt())).sqrt()
 
 

@@ -151,6 +151,7 @@ class MFNet(nn.Module):
             directions: of the head model.
         """
         super().__init__()
+        self.directions = directions
         # Channels last is the layout that convolutions are fastest in, on CPUs and GPUs.
         self.encoder: nn.Sequential = _encoder(encoder, features).to(memory_format=torch.channels_last)
         self._shared_sizes = [directions.n_shape, directions.n_expression, 3]

@@ -25,7 +25,8 @@ from mfnet.head import Directions, Flame, HeadModel
 from mfnet.method.checkpoint import Checkpoint
 from mfnet.method.losses import Evidence, compute_losses, multiview_optical, multiview_projection, total
 from mfnet.method.multiview import measured_pairs, project_pairs, render_pairs
-from mfnet.method.network import MFNet, Parameters, decode, load_encoder
+from mfnet.method.network import MFNet, Parameters, decode, in_front_of, load_encoder
+from mfnet.method.start import start_from
 from mfnet.method.validation import landmark_error, training_picture
 from mfnet.method.views import Decoder, Scene, ViewPairs
 from mfnet.parallel import progress
@@ -109,12 +110,13 @@ def losses_of(
     instruments: Instruments, parameters: Parameters, batch: TripletBatch, loss: LossParams, selection: Tensor | None
 ) -> dict[str, Tensor]:
     """All terms of equation 11; the multi-view one over the selected pairs (None: 0)."""
-    projected = decode(instruments.landmark_flame, parameters).landmarks[..., :2]
+    parameters = in_front_of(parameters, batch.lens)
+    projected = decode(instruments.landmark_flame, parameters, lens=batch.lens).landmarks[..., :2]
 
     def multiview() -> Tensor:
         if selection is None or not loss.weights["multiop"]:
             return projected.new_zeros(())
-        return multiview_term(instruments, Scene(parameters, batch.images), batch, loss, selection)
+        return multiview_term(instruments, Scene(parameters, batch.images, batch.lens), batch, loss, selection)
 
     return compute_losses(Evidence(batch.landmarks.flatten(0, 1), projected, parameters, multiview))
 
@@ -172,7 +174,7 @@ def train(
     params = setting.train
     seed_everything(setting.seed)
     fabric = _fabric(params)
-    network, instruments = _new_network(setting), _instruments(setting, material, fabric.device)
+    network, instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=params.learning_rate))
     validation = material.validation.spread(params.validate_on)
     picture = partial(training_picture, network, instruments.decoder, material.validation, fabric.device)
@@ -237,11 +239,14 @@ def _step(
     return {f"loss_{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
 
 
-def _new_network(setting: Setting) -> MFNet:
-    network = MFNet(setting.network.encoder, setting.network.features, setting.directions)
-    if setting.network.weights is not None:
-        with about("network.weights"):
-            load_encoder(network, setting.network.weights)
+def _new_network(setting: Setting, head: HeadModel) -> MFNet:
+    params, directions = setting.network, setting.directions
+    network = MFNet(params.encoder, params.features, directions)
+    with about("network.weights"):
+        if params.weights == "packaged":
+            print(start_from(network, params.encoder, params.features, directions, head.fingerprint))
+        elif params.weights is not None:
+            load_encoder(network, params.weights)
     return network
 
 

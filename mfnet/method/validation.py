@@ -11,7 +11,7 @@ from mfnet.data.landmarks import OUTER_EYES
 from mfnet.data.pairs import PAIRS, VIEWS
 from mfnet.head import Flame
 from mfnet.method.multiview import render_pairs
-from mfnet.method.network import Parameters, decode
+from mfnet.method.network import Parameters, decode, in_front_of
 from mfnet.method.views import Decoder, Scene, ViewPairs
 
 # Under each photograph the render that the picture shows there, of another view's texture.
@@ -32,7 +32,8 @@ def landmark_error(network: nn.Module, flame: Flame, data: TripletData, batch: i
     start = 0
     for loaded in data.against_reference().batches(batch):
         triplets = loaded.to(device)
-        projected = decode(flame, network(triplets.images)).landmarks[..., :2].view_as(triplets.landmarks)
+        parameters = in_front_of(Parameters(*network(triplets.images)), triplets.lens)
+        projected = decode(flame, parameters, lens=triplets.lens).landmarks[..., :2].view_as(triplets.landmarks)
         side = torch.from_numpy(sides[start : start + len(triplets.images)]).to(device)
         start += len(triplets.images)
         distance = (projected - triplets.landmarks).norm(dim=-1).mean(-1) * side
@@ -48,12 +49,12 @@ def training_picture(network: nn.Module, decoder: Decoder, data: TripletData, de
     """What the network makes of one held-out triplet, RGB uint8: photographs, shapes, I_{a->b}, MC."""
     network.eval()
     batch = next(data.batches(1)).to(device)
-    parameters = Parameters(*network(batch.images))
-    decoded = decode(decoder.flame, parameters)
+    scene = Scene(in_front_of(Parameters(*network(batch.images)), batch.lens), batch.images, batch.lens)
+    decoded = decode(decoder.flame, scene.parameters, lens=scene.lens)
     shapes = decoder.renderer.depth_shading(decoder.renderer.view(decoded.vertices, decoded.projected))
     selection = torch.tensor([[0, PAIRS.index(pair)] for pair in _PICTURED_PAIRS], device=device)
     pairs = ViewPairs.of_batch(batch, selection, consistency=False)
-    rendered = render_pairs(decoder, Scene(parameters, batch.images), pairs)
+    rendered = render_pairs(decoder, scene, pairs)
     photographs = batch.images[0]
     overlay = torch.where(shapes > 0, 0.35 * photographs + 0.65 * shapes, photographs)
     rows = [photographs, overlay, rendered.rendered, rendered.mask * rendered.photograph]

@@ -13,28 +13,28 @@ import json
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mfnet.data.landmarks import OUTER_EYES
 from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_axis_angle
 from mfnet.method.checkpoint import Checkpoint
-from mfnet.method.network import TYPICAL_SCALE, MFNet, Parameters, decode, in_front_of
+from mfnet.method.network import TYPICAL_SCALE, Parameters, decode, in_front_of
+from mfnet.method.start import FOLDER, DensePoints, StartConfig, StartNetwork, write_start
 from mfnet.pretraining.people import KnownPhotographs, People
 
 N_POINTS = 320
 IMAGE_SIZE, CROP_SCALE = 128, 1.25
-_N_SKINS, _HELD_OUT_SEED = 256, 10**6
+_N_SKINS = 256
+_HELD_OUT_SEED, _N_HELD_OUT_SKINS, _HELD_OUT_BATCHES = 10**6, 64, 24
 _MOST_VIEWS = 4
 # Errors count in these units: metres of the skin, halves of the crop, radians and so on.
 _WEIGHTS = {"vertices": 100.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
-# The uncertainty of a point is at least this share of half a crop: a quarter of a pixel.
-_LEAST_SPREAD = 0.004
 _WARMUP = 300
 _JUDGE_EVERY, _LOG_EVERY = 10, 200
 
@@ -49,35 +49,6 @@ def spread_points(head: HeadModel, count: int = N_POINTS) -> np.ndarray:
         drawn.append(int(distance.argmax()))
         distance = np.minimum(distance, np.linalg.norm(places - places[drawn[-1]], axis=1))
     return among[drawn]
-
-
-class Answer(NamedTuple):
-    """What the network says: parameters, and points [B, N, K, 2] in [-1, 1] with their spread [B, N, K].
-
-    Rotations are against the ray to the head; see `mfnet.method.network.in_front_of`.
-    """
-
-    parameters: Parameters
-    points: Tensor
-    spread: Tensor
-
-
-class StartNetwork(nn.Module):
-    """MFNet with another head for the points."""
-
-    def __init__(self, encoder: str, features: int, directions: Directions) -> None:
-        super().__init__()
-        self.mfnet = MFNet(encoder, features, directions)
-        self.point_head = nn.Sequential(
-            nn.Linear(features, 2 * features), nn.ReLU(), nn.Linear(2 * features, 3 * N_POINTS)
-        )
-
-    def forward(self, images: Tensor) -> Answer:
-        """Of images [B, N, 3, S, S] in [0, 1]."""
-        features = self.mfnet.features(images)
-        points = self.point_head(features).unflatten(-1, (N_POINTS, 3))
-        spread = _LEAST_SPREAD + nn.functional.softplus(points[..., 2] - 3)
-        return Answer(self.mfnet.parameters_of(features), points[..., :2], spread)
 
 
 class StepBatches(Dataset[KnownPhotographs]):
@@ -102,7 +73,7 @@ class StepBatches(Dataset[KnownPhotographs]):
 
 
 class Judge:
-    """Compares answers with what is true."""
+    """Compares what a network says with what is true."""
 
     def __init__(self, head: HeadModel, directions: Directions, device: torch.device) -> None:
         vertices = torch.from_numpy(spread_points(head))
@@ -113,31 +84,31 @@ class Judge:
         self._place = place[vertices].to(device)
         self._own, self._true = self._own.to(device), self._true.to(device)
 
-    def losses(self, answer: Answer, known: KnownPhotographs) -> dict[str, Tensor]:
+    def losses(self, parameters: Parameters, points: DensePoints, known: KnownPhotographs) -> dict[str, Tensor]:
         """Every term by name, each a scalar."""
-        ours, truth = in_front_of(answer.parameters, known.lens), known.truth
+        ours, truth = in_front_of(parameters, known.lens), known.truth
         skin = [
             flame(one.shape, one.expression, _at_rest(one.jaw)).vertices[:, self._place]
             for flame, one in ((self._own, ours), (self._true, truth))
         ]
         projected = decode(self._own, ours, lens=known.lens).landmarks[..., :2]
         rotation = rotation_from_axis_angle(ours.rotation) - rotation_from_axis_angle(truth.rotation)
-        true_points = known.vertices[:, self._points, :2].view_as(answer.points)
-        missed = (answer.points - true_points).abs().sum(-1)
+        true_points = known.vertices[:, self._points, :2].view_as(points.places)
+        missed = (points.places - true_points).abs().sum(-1)
         return {
             "vertices": (skin[0] - skin[1]).norm(dim=-1).mean(),
             "landmarks": (projected - known.landmarks).abs().sum(-1).mean(),
-            "points": (missed / answer.spread + 2 * answer.spread.log()).mean() + 10,
+            "points": (missed / points.spread + 2 * points.spread.log()).mean() + 10,
             "rotation": rotation.flatten(2).norm(dim=-1).mean(),
             "camera": (ours.camera - truth.camera).abs().sum(-1).mean(),
             "light": (ours.light - truth.light).abs().mean(),
         }
 
     @torch.no_grad()
-    def errors(self, answer: Answer, known: KnownPhotographs) -> dict[str, float]:
+    def errors(self, parameters: Parameters, points: DensePoints, known: KnownPhotographs) -> dict[str, float]:
         """Of a batch: landmarks of the parameters and points in per cent of the outer-eye distance, rotation in degrees
         (median), skin in mm."""
-        ours, truth = in_front_of(answer.parameters, known.lens), known.truth
+        ours, truth = in_front_of(parameters, known.lens), known.truth
         out = self._true(truth.shape, truth.expression, _at_rest(truth.jaw))
         right, left = OUTER_EYES
         eyes = (out.landmarks[:, left] - out.landmarks[:, right]).norm(dim=-1)
@@ -149,9 +120,9 @@ class Judge:
         angle = torch.rad2deg(((between - 1) / 2).clamp(-1, 1).arccos())
         return {
             "landmarks_percent": 100 * ((projected - known.landmarks).norm(dim=-1) / eyes).mean().item(),
-            "points_percent": 100 * ((answer.points.flatten(0, 1) - true_points).norm(dim=-1) / eyes).mean().item(),
+            "points_percent": 100 * ((points.places.flatten(0, 1) - true_points).norm(dim=-1) / eyes).mean().item(),
             "rotation_degrees": angle.median().item(),
-            "skin_mm": 1000 * self.losses(answer, known)["vertices"].item(),
+            "skin_mm": 1000 * self.losses(parameters, points, known)["vertices"].item(),
         }
 
 
@@ -181,7 +152,8 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     torch.manual_seed(settings["seed"])
     device, steps = torch.device("cuda" if torch.cuda.is_available() else "cpu"), settings["steps"]
     head, directions = anny_head(), Directions()
-    network = StartNetwork(settings["encoder"], settings["features"], directions).to(device)
+    vertices = torch.from_numpy(spread_points(head))
+    network = StartNetwork(settings["encoder"], settings["features"], directions, vertices).to(device)
     judge = Judge(head, directions, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
     checkpoint = Checkpoint(work, json.dumps(settings))
@@ -196,15 +168,15 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     for step, known in enumerate(map(lambda one: _on(device, one), loader), start):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
-        answer = network(known.images)
-        losses = judge.losses(answer, known)
+        parameters, points = network(known.images)
+        losses = judge.losses(parameters, points, known)
         loss = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         if (step + 1) % _JUDGE_EVERY == 0:
-            recent.append(judge.errors(answer, known))
+            recent.append(judge.errors(parameters, points, known))
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
             values = {name: float(np.mean([one[name] for one in recent])) for name in recent[0]}
             history.append((step + 1, values))
@@ -213,6 +185,39 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
             print(f"step {step + 1}/{steps}  {told}  {time.monotonic() - began:.0f} s", flush=True)
             checkpoint.save(network, optimizer, step + 1, history)
     return network.cpu().eval(), history
+
+
+@torch.no_grad()
+def held_out_errors(network: StartNetwork, head: HeadModel, image_size: int = IMAGE_SIZE) -> dict[str, float]:
+    """What `Judge.errors` gives for people whom no training drew, alone and in three photographs."""
+    judge = Judge(head, network.mfnet.directions, torch.device("cpu"))
+    people = People(head, image_size, CROP_SCALE, _N_HELD_OUT_SKINS, _HELD_OUT_SEED)
+    errors = []
+    for batch in range(_HELD_OUT_BATCHES):
+        rng = np.random.default_rng([_HELD_OUT_SEED, batch])
+        views = 1 if batch % 2 else 3
+        known = people.draw(rng, 30 // views, views)
+        parameters, points = network(known.images)
+        errors.append(judge.errors(parameters, points, known))
+    return {name: round(float(np.mean([one[name] for one in errors])), 3) for name in errors[0]}
+
+
+def package(network: StartNetwork, settings: dict[str, Any], history: list, folder: Path = FOLDER) -> None:
+    """Write the weights in half precision, and the card with the errors of those very weights."""
+    head = anny_head()
+    config = StartConfig(
+        head.fingerprint, settings["encoder"], settings["features"], network.mfnet.directions, IMAGE_SIZE, CROP_SCALE
+    )
+    network = network.half().float()
+    card = {
+        "licence": "MIT; trained on people drawn from the packaged head, whose data is CC0, and on no photograph",
+        "settings": settings,
+        "held_out": held_out_errors(network, head),
+        "curve": [[step, *(round(value, 3) for value in values.values())] for step, values in history],
+        "curve_columns": ["step", *history[-1][1]],
+    }
+    write_start(folder, network, config, card)
+    print(json.dumps(card["held_out"], indent=1))
 
 
 def _on(device: torch.device, known: KnownPhotographs) -> KnownPhotographs:
@@ -239,7 +244,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
-    train(settings, work, workers)
+    network, history = train(settings, work, workers)
+    package(network, settings, history)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ class ModelConfig(Section):
     version: of these words; a later reader knows by it what they mean.
     head: fingerprint of the head model whose parameters the network predicts.
     image_size, crop_scale: of the crops that it sees; see `mfnet.data.crop`.
-    camera: what its rotation and camera parameters are those of.
+    camera: whether it is to see known focal lengths in perspective; its rotations are against the ray to the head.
+    assumed_focal: of photographs whose own focal length is not known, in lengths of their longer side; None: they are
+        seen in scaled orthography.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     head: str
     n_shape: Count
     n_expression: Count
@@ -37,7 +39,8 @@ class ModelConfig(Section):
     features: Count
     image_size: Count
     crop_scale: Annotated[float, Field(gt=0)]
-    camera: Literal["orthographic"] = "orthographic"
+    camera: Literal["orthographic", "pinhole"] = "orthographic"
+    assumed_focal: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def directions(self) -> Directions:
@@ -87,6 +90,6 @@ def _read_config(path: Path) -> ModelConfig:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"model: {path} is not JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("version") != 1:
+    if not isinstance(content, dict) or content.get("version") != 2:
         raise UserError(f"model: {path} is of another version of this package; train the model anew, or use that one")
     return checked(ModelConfig, content, path)

@@ -10,20 +10,23 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mfnet.config import FitParams
-from mfnet.data.crop import crop_around, cut, read_image
-from mfnet.data.landmarks import FaceAlignment, LandmarkDetector
+from mfnet.data.crop import crop_around, cut, read_image, written_focal
+from mfnet.data.landmarks import LandmarkDetector
 from mfnet.errors import UserError
 from mfnet.fitting.landmark_fit import LandmarkFit
 from mfnet.fitting.refinement import Refinement
 from mfnet.flow import load_flow_estimator
-from mfnet.head import Directions, Flame, HeadModel
-from mfnet.method.network import Parameters, decode
+from mfnet.head import Directions, Flame, HeadModel, anny_head
+from mfnet.method.network import MFNet, Parameters, decode, in_front_of
+from mfnet.method.start import DensePoints, load_start
 from mfnet.reconstruct.model_folder import load_model
+from mfnet.reconstruct.packaged_detector import best_detector
 from mfnet.reconstruct.reconstruction import Reconstruction, ViewCamera
 from mfnet.render import Renderer
-from mfnet.render.camera import Crop, Lens
+from mfnet.render.camera import Crop, Lens, centred_intrinsics
 from mfnet.render.texture import complete_texture
 
 # Pixels a side: of the texture, and of the photographs' crops that it is sampled from and the shape is drawn over.
@@ -47,12 +50,14 @@ Predictor = Callable[[Tensor, Tensor, Lens | None, bool], Prediction]
 class CropSetting(NamedTuple):
     """How photographs are cropped, and how many of a head's directions are told of them.
 
-    directions: of the head; image_size: pixels a side of the square; crop_scale: its side, see `mfnet.data.crop`.
+    directions: of the head; image_size: pixels a side of the square; crop_scale: its side, see `mfnet.data.crop`;
+    assumed_focal: see `mfnet.config.NetworkParams`.
     """
 
     directions: Directions = Directions()
     image_size: int = 128
     crop_scale: float = 1.25
+    assumed_focal: float | None = None
 
 
 class Square(NamedTuple):
@@ -66,16 +71,16 @@ class Square(NamedTuple):
 
 
 class Reconstructor:
-    """Photographs to heads, by a trained network (`load`) or by a fit to the landmarks (`fitting`), either `refined`.
+    """Photographs to heads, by a network (`packaged`, `load`) or a fit to the landmarks (`fitting`), either `refined`.
 
-    `Reconstructor.load("models/mfnet")([front, left, right])`.
+    `Reconstructor.packaged()([front, left, right])`.
     """
 
     def __init__(
         self, predictor: Predictor, head: HeadModel, setting: CropSetting, device: torch.device,
         in_perspective: bool = False,
     ) -> None:  # fmt: skip
-        """Make one of a predictor; see `load`, `fitting` and `refined`.
+        """Make one of a predictor; see `packaged`, `load`, `fitting` and `refined`.
 
         Args:
             predictor: photographs to parameters.
@@ -98,8 +103,21 @@ class Reconstructor:
         """
         place = _device(device)
         config, network, head = load_model(Path(folder), place)
-        setting = CropSetting(config.directions, config.image_size, config.crop_scale)
+        setting = CropSetting(config.directions, config.image_size, config.crop_scale, config.assumed_focal)
+        return Reconstructor._of_network(network, head, setting, place, in_perspective=config.camera == "pinhole")
 
+    @staticmethod
+    def packaged(device: str | None = None) -> Reconstructor:
+        """The network and the head that come with the package; no training is needed."""
+        place = _device(device)
+        start, config = load_start()
+        setting = CropSetting(config.directions, config.image_size, config.crop_scale)
+        return Reconstructor._of_network(start.mfnet.to(place), anny_head(), setting, place, in_perspective=True)
+
+    @staticmethod
+    def _of_network(
+        network: MFNet, head: HeadModel, setting: CropSetting, device: torch.device, in_perspective: bool
+    ) -> Reconstructor:
         def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None, each: bool) -> Prediction:
             parameters = network(pixels)
             if each:
@@ -108,9 +126,9 @@ class Reconstructor:
                 views = pixels.shape[:2]
                 own = {name: getattr(alone, name).unflatten(0, views) for name in ("expression", "jaw")}
                 parameters = parameters._replace(**own)
-            return Prediction(parameters, None)
+            return Prediction(in_front_of(parameters, lens), lens)
 
-        return Reconstructor(predictor, head, setting, place)
+        return Reconstructor(predictor, head, setting, device, in_perspective)
 
     @staticmethod
     def fitting(
@@ -142,13 +160,38 @@ class Reconstructor:
         """
         fit = fit or FitParams()
         estimator = load_flow_estimator(fit.estimator, fit.updates).to(self.device)
-        refine = Refinement(self.head, self.setting.directions, fit, self.setting.image_size, estimator, workers)
+        refine = Refinement(
+            self.head,
+            self.setting.directions,
+            fit,
+            self.setting.image_size,
+            estimator,
+            workers,
+            self._point_finder(fit),
+        )
 
         def predictor(pixels: Tensor, landmarks: Tensor, lens: Lens | None, each: bool) -> Prediction:
             start = self._predictor(pixels, landmarks, lens, each).parameters
             return Prediction(refine(start, pixels, landmarks, lens), lens)
 
         return Reconstructor(predictor, self.head, self.setting, self.device, in_perspective=True)
+
+    def _point_finder(self, fit: FitParams) -> Callable[[Tensor], DensePoints] | None:
+        """The packaged network's points, of which only the packaged head's vertices are known."""
+        if fit.point_noise is None:
+            return None
+        start, config = load_start()
+        if self.head.fingerprint != config.head:
+            return None
+        start.to(self.device)
+
+        @torch.no_grad()
+        def find_points(pixels: Tensor) -> DensePoints:
+            size = (config.image_size, config.image_size)
+            resized = interpolate(pixels.flatten(0, 1), size, mode="bilinear", antialias=True)
+            return start.points(resized.unflatten(0, pixels.shape[:2]))
+
+        return find_points
 
     @torch.no_grad()
     def predict(self, people: Sequence[Sequence[Square]], each: bool = False) -> Prediction:
@@ -181,8 +224,9 @@ class Reconstructor:
 
         Args:
             photographs: RGB uint8 arrays [H, W, 3] or paths; one to any number of views.
-            landmarks: [68, 2] pixels per photograph; found by face-alignment where not given.
-            focal: length in pixels, of every photograph, looking through its middle; used by fits and refinement.
+            landmarks: [68, 2] pixels per photograph; found by a detector where not given.
+            focal: length in pixels, of every photograph, looking through its middle; where it is not given, that which
+                a camera has written into the photograph, or else the assumed one.
             expressions: "each" for photographs that are not of one instant: an expression and a jaw for every one.
 
         Raises:
@@ -199,9 +243,17 @@ class Reconstructor:
             points = landmarks[position] if landmarks is not None else self._find(image)
             if points is None:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
-            squares.append(self.square(image, np.asarray(points), _pinhole(image, focal)))
+            pinhole = self._pinhole(photograph, image, focal) if self.in_perspective else None
+            squares.append(self.square(image, np.asarray(points), pinhole))
             close_ups.append(_pixels(cut(image, squares[-1].crop, _CLOSE_UP_SIZE)))
         return self._reconstruct(squares, torch.stack(close_ups).to(self.device), expressions == "each")
+
+    def _pinhole(self, photograph: Photograph, image: np.ndarray, focal: float | None) -> np.ndarray | None:
+        if focal is None and not isinstance(photograph, np.ndarray):
+            focal = written_focal(Path(photograph))
+        if focal is None and self.setting.assumed_focal is not None:
+            focal = self.setting.assumed_focal * max(image.shape[:2])
+        return None if focal is None else centred_intrinsics(image.shape[:2], focal)
 
     def _head(self, shape: Tensor, expression: Tensor, jaw: Tensor) -> np.ndarray:
         """Vertices [V, 3] of a head that is not turned."""
@@ -214,7 +266,7 @@ class Reconstructor:
 
     def _find(self, image: np.ndarray) -> np.ndarray | None:
         if self._detector is None:
-            self._detector = FaceAlignment()
+            self._detector = best_detector()
         return self._detector("", image)
 
     @torch.no_grad()
@@ -259,11 +311,6 @@ def _first(part: Tensor) -> Tensor:
 
 def _device(name: str | None) -> torch.device:
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _pinhole(image: np.ndarray, focal: float | None) -> np.ndarray | None:
-    height, width = image.shape[:2]
-    return None if focal is None else np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
 
 def _focal(square: Square, lens: Lens | None) -> float | None:

@@ -62,6 +62,20 @@ class Lens(NamedTuple):
         """Several batches of pinholes as one."""
         return Lens(torch.cat([lens.focal for lens in lenses]), torch.cat([lens.principal for lens in lenses]))
 
+    def numbers(self) -> np.ndarray:
+        """[B, 3] focal length and principal point of each, as they are stored."""
+        return torch.cat([self.focal[:, None], self.principal], 1).numpy()
+
+    @staticmethod
+    def of_numbers(numbers: np.ndarray) -> Lens:
+        """What `numbers` gave, [B, 3]."""
+        stored = torch.from_numpy(numbers.astype(np.float32))
+        return Lens(stored[:, 0], stored[:, 1:])
+
+    def moved(self, flip: Tensor, scale: Tensor, shift: Tensor) -> Lens:
+        """Those of crops whose picture goes from p to scale * flip * p + shift; flip, shift [B, 2], scale [B]."""
+        return Lens(self.focal * scale, self.principal * flip * scale[:, None] + shift)
+
     def to(self, place: torch.device | torch.dtype) -> Lens:
         """The same on a device or in a precision."""
         return Lens(self.focal.to(place), self.principal.to(place))
@@ -104,6 +118,12 @@ class Lens(NamedTuple):
     def toward(self, projected: Tensor, scale: Tensor) -> Tensor:
         """Unit directions [B, N, 3] to the camera, FLAME's axes, from what `project` gave."""
         return torch.nn.functional.normalize(-self.unproject(projected, scale), dim=-1) * projected.new_tensor(_FLIP)
+
+
+def centred_intrinsics(image_size: tuple[int, int], focal: float) -> np.ndarray:
+    """K [3, 3] in pixels of a photograph (H, W) that was taken through its middle."""
+    height, width = image_size
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
 
 def pixel_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -17,16 +17,19 @@ def stage() -> None:
     """Write data/faces/, data/triplets.parquet and data/rejects.parquet."""
     params = load_params()
     data, index_path = params.data, Path("data/index.parquet")
-    rules = CropRules(data.image_size, data.crop_scale, data.min_face_pixels, data.min_sharpness)
+    rules = CropRules(
+        data.image_size, data.crop_scale, data.min_face_pixels, data.min_sharpness, params.network.assumed_focal
+    )
     logged = {"data": data.model_dump(mode="json"), "landmarks": params.landmarks.model_dump()}
     with tracked("preprocess", logged, [index_path]):
         with whole_folder("data/faces") as folder:
             # A detector that is not there is told of before any photograph is read.
-            open_detector(params.landmarks, data.multipie)
+            detector = open_detector(params.landmarks, data.multipie)
             with about("data"):
                 faces, rejects = preprocess(
-                    pd.read_parquet(index_path), data.multipie, rules, params.landmarks.detector, folder,
-                    params.engine.workers, data.illuminations,
+                    pd.read_parquet(index_path), data.multipie, rules,
+                    None if params.landmarks.detector == "sidecar" else detector, folder,
+                    params.engine.workers, data.illuminations, data.focal,
                 )  # fmt: skip
                 triplets = mine_triplets(faces, data.triplets, data.side_yaw, data.validation_fraction, params.seed)
         for path, table in (("data/triplets.parquet", triplets), ("data/rejects.parquet", rejects)):
@@ -35,8 +38,8 @@ def stage() -> None:
         split = triplets["split"].value_counts()
         counts = {"faces": len(faces), "rejects": len(rejects), "triplets": len(triplets), **split.to_dict()}
         print(", ".join(f"{name}: {count}" for name, count in counts.items()))
-        if len(triplets) < data.triplets:
-            print(f"the photographs allow only {len(triplets)} of the {data.triplets} triplets asked for")
+        if split["train"] < data.triplets:
+            print(f"the photographs allow only {split['train']} of the {data.triplets} training triplets asked for")
         log_metrics(counts)
 
 

@@ -24,6 +24,7 @@ from mfnet.fitting.guided_flow import GuidedFlow
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, HeadModel
+from mfnet.render.camera import Lens
 from mfnet.synthesis.multipie_tree import synthesize_multipie
 
 RULES = CropRules(image_size=128, scale=1.25, min_face_pixels=60, min_sharpness=2)
@@ -37,17 +38,17 @@ def mined(faces: pd.DataFrame, count: int = 20, seed: int = 0) -> pd.DataFrame:
 def tree(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("multipie")
     head.save(root / "head.npz")
-    made = SynthesizeParams(
+    small = SynthesizeParams(
         multipie_subjects=3, recordings=1, illuminations=[0, 7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
-    synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
+    synthesize_multipie(root / "tree", root / "head.npz", small, 0, 1)
     return root / "tree"
 
 
 @pytest.fixture(scope="module")
 def faces(tree: Path) -> tuple[pd.DataFrame, Path]:
     target = tree.parent / "faces"
-    kept, rejects = preprocess(build_index(tree), tree, RULES, "sidecar", target, 1)
+    kept, rejects = preprocess(build_index(tree), tree, RULES, None, target, 1)
     assert rejects.empty
     return kept, target
 
@@ -90,7 +91,7 @@ def test_each_reject_has_its_reason(tree: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(copy / "landmarks.parquet")
     table[table["path"] != paths[2]].to_parquet(copy / "landmarks.parquet")
     (copy / paths[0]).with_name("stray.png").write_bytes(b"")
-    kept, rejects = preprocess(build_index(copy), copy, RULES, "sidecar", tmp_path / "faces", 1)
+    kept, rejects = preprocess(build_index(copy), copy, RULES, None, tmp_path / "faces", 1)
     reasons = dict(zip(rejects["path"], rejects["reason"], strict=True))
     assert reasons[paths[0]] == "unreadable image"
     assert reasons[paths[1]].startswith("blurred")
@@ -99,7 +100,7 @@ def test_each_reject_has_its_reason(tree: Path, tmp_path: Path) -> None:
     assert len(kept) == len(paths) - 3
     strict = RULES._replace(min_face_pixels=9999.0)
     with pytest.raises(UserError, match=r"none of .* photographs was kept.*min_face_pixels"):
-        preprocess(build_index(copy), copy, strict, "sidecar", tmp_path / "none", 1)
+        preprocess(build_index(copy), copy, strict, None, tmp_path / "none", 1)
 
 
 def test_missing_side_file_is_one_line(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_missing_side_file_is_one_line(tmp_path: Path) -> None:
 
 def test_triplets_are_of_one_instant_and_split_by_subject(faces: tuple[pd.DataFrame, Path], tree: Path) -> None:
     triplets = mined(faces[0])
-    assert len(triplets) == 20
+    assert (triplets["split"] == "train").sum() == 20
     assert (triplets["front_yaw"] == 0).all()
     assert (triplets["left_yaw"] < 0).all()
     assert (triplets["right_yaw"] > 0).all()
@@ -196,8 +197,8 @@ def test_augmentation_keeps_targets_on_their_landmarks() -> None:
         back = (places - offset[:, from_b]) @ inverse.mT
         targets[:, pair] = (there if a_from_front else back).mT.reshape(n, 2, size, size)
     ones = torch.ones(n, 4, 1, size, size)
-    given = TripletBatch(torch.rand(n, 3, 3, 64, 64), landmarks, PairEvidence(ones, ones, targets))
-    moved = augment(given, 0.1, torch.Generator().manual_seed(2))
+    batch = TripletBatch(torch.rand(n, 3, 3, 64, 64), landmarks, PairEvidence(ones, ones, targets))
+    moved = augment(batch, 0.1, torch.Generator().manual_seed(2))
     assert moved.pairs.target is not None
     assert moved.pairs.consistency is not None
     for pair, (a, b) in enumerate(PAIRS):
@@ -206,6 +207,49 @@ def test_augmentation_keeps_targets_on_their_landmarks() -> None:
         known = grid_sample(moved.pairs.consistency[:, pair], at, align_corners=False)[:, 0, 0] > 0.999
         assert known.float().mean() > 0.5
         torch.testing.assert_close(there_by_flow[known], moved.landmarks[:, VIEWS.index(a)][known], atol=1e-4, rtol=0)
+
+
+def test_augmentation_moves_pinholes_with_the_pictures() -> None:
+    """What each view's pinhole sees of points in space goes where the picture of them goes."""
+    n, draw = 8, torch.Generator().manual_seed(0)
+    lens = Lens(3 + torch.rand(n * 3, generator=draw), torch.randn(n * 3, 2, generator=draw))
+    points = torch.randn(n * 3, 68, 3, generator=draw) + torch.tensor([0.0, 0.0, 8.0])
+
+    def seen(lens: Lens, points: torch.Tensor) -> torch.Tensor:
+        through = points[..., :2] / points[..., 2:] * lens.focal[:, None, None] + lens.principal[:, None]
+        return through.view(n, 3, 68, 2)
+
+    evidence = PairEvidence(torch.ones(n, 4, 1, 8, 8), torch.ones(n, 4, 1, 8, 8), None)
+    batch = TripletBatch(torch.rand(n, 3, 3, 32, 32), seen(lens, points), evidence, lens)
+    moved = augment(batch, 0.1, torch.Generator().manual_seed(2))
+    assert moved.lens is not None
+    mirrored = torch.rand(n, generator=torch.Generator().manual_seed(2)) < 0.5
+    # A mirrored picture is one of the mirrored world, whose left and right views have changed places.
+    world = points.view(n, 3, 68, 3).clone()
+    world[mirrored] = world[mirrored][:, [0, 2, 1]][:, :, MIRROR] * torch.tensor([-1.0, 1, 1])
+    torch.testing.assert_close(seen(moved.lens, world.flatten(0, 1)), moved.landmarks, atol=1e-4, rtol=0)
+    assert mirrored.any()
+    assert not mirrored.all()
+
+
+def test_known_focal_lengths_come_with_the_batches_that_ask_for_them(
+    tree: Path, data: TripletData, tmp_path: Path
+) -> None:
+    index = build_index(tree)
+    focal = dict.fromkeys(index["camera"].unique(), 1500.0) | {"05_1": 1400.0}
+    kept, _ = preprocess(index, tree, RULES, None, tmp_path / "faces", 1, focal=focal)
+    triplets = mined(kept)
+    store, flow = FaceStore(tmp_path / "faces"), FlowStore(tree.parent / "flow", with_flow=True)
+    lens = TripletData(triplets, "train", store, flow, in_perspective=True).batch([0, 1]).lens
+    assert lens is not None
+    row = triplets[triplets["split"] == "train"].iloc[0]
+    for place, (view, length) in enumerate((("front", 1400), ("left", 1500), ("right", 1500))):
+        x, y, side = row[f"{view}_crop"]
+        assert lens.focal[place].item() == pytest.approx(length * 2 / side)
+        assert lens.principal[place].tolist() == pytest.approx([(320 - x) * 2 / side, (240 - y) * 2 / side], abs=1e-4)
+    assert TripletData(triplets, "train", store, flow).batch([0]).lens is None
+    with pytest.raises(UserError, match="focal: no length for camera 01_0"):
+        preprocess(index, tree, RULES, None, tmp_path / "none", 1, focal={"05_1": 1400.0})
 
 
 def test_augmentation_keeps_landmarks_on_their_pixels(data: TripletData) -> None:

@@ -11,6 +11,7 @@ from mfnet.data.pairs import PAIRS, REVERSED_PAIRS, VIEWS
 from mfnet.fitting.guided_flow import MeasuredFlow
 from mfnet.fitting.precomputed_flow import FlowGrid, Measure, precompute_flow
 from mfnet.flow.consistency import forward_backward_consistency
+from mfnet.render.camera import Lens
 
 CPU, GRID = torch.device("cpu"), FlowGrid(stride=4, batch=16)
 # Where the skin at a view's (0, 0) is, in pixels: views are shifted copies of one another.
@@ -24,7 +25,7 @@ class Shades:
         return np.full((32, 32, 3), 50 * (1 + row), np.uint8)
 
 
-def shifted_by_shade(images: Tensor, landmarks: Tensor, yaws: Tensor) -> MeasuredFlow:
+def shifted_by_shade(images: Tensor, landmarks: Tensor, yaws: Tensor, lens: Lens | None) -> MeasuredFlow:
     """The flow between such images, in a way that no other pair has."""
     views = [[VIEWS[round(image.mean().item() * 255 / 50) - 1] for image in triplet] for triplet in images]
     flows = []
@@ -43,7 +44,7 @@ def triplets_of(*shards: str) -> pd.DataFrame:
     for shard in shards:
         row: dict[str, object] = {}
         for number, view in enumerate(VIEWS):
-            row |= {f"{view}_shard": shard, f"{view}_row": number, f"{view}_yaw": 0.0}
+            row |= {f"{view}_shard": shard, f"{view}_row": number, f"{view}_yaw": 0.0, f"{view}_lens": None}
             row |= {f"{view}_landmarks": np.linspace(-0.9, 0.9, 136).astype(np.float32)}
         rows.append(row)
     return pd.DataFrame(rows, index=[f"triplet of {shard}" for shard in shards])
@@ -73,11 +74,11 @@ class StopsAfter:
     def __init__(self, calls: int) -> None:
         self.left = calls
 
-    def __call__(self, images: Tensor, landmarks: Tensor, yaws: Tensor) -> MeasuredFlow:
+    def __call__(self, images: Tensor, landmarks: Tensor, yaws: Tensor, lens: Lens | None) -> MeasuredFlow:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        return shifted_by_shade(images, landmarks, yaws)
+        return shifted_by_shade(images, landmarks, yaws, lens)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

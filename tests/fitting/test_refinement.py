@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -13,6 +14,7 @@ from mfnet.flow import FlowEstimator, load_flow_estimator
 from mfnet.head import Directions, Flame, HeadModel
 from mfnet.method.multiview import correspondences
 from mfnet.method.network import Parameters, decode, mean_parameters
+from mfnet.method.start import DensePoints
 from mfnet.method.views import Decoder, Scene, ViewPairs
 from mfnet.render import Renderer
 from mfnet.render.camera import Lens
@@ -92,7 +94,7 @@ def test_a_turned_head_carries_skin_elsewhere_and_its_gradient_turns_it_back(hea
 def test_flow_takes_refinement_nearer_than_landmarks_that_are_off(head: HeadModel, sitting: Sitting) -> None:
     """Landmarks two pixels off: with the flow between the photographs the face comes out better."""
     noise = 0.03
-    fit = FitParams(noise=noise)
+    fit = FitParams(noise=noise, rounds=2)
     off = sitting.landmarks + noise * torch.randn(sitting.landmarks.shape, generator=torch.Generator().manual_seed(1))
     start = LandmarkFit(head, DIRECTIONS, fit)(off, sitting.lens)
     refine = Refinement(head, DIRECTIONS, fit, SIZE, load_flow_estimator("dis"))
@@ -111,6 +113,32 @@ def test_flow_takes_refinement_nearer_than_landmarks_that_are_off(head: HeadMode
 
     assert error(refined).mean() < 0.9 * error(start).mean()
     torch.testing.assert_close(refined.albedo, start.albedo)
+
+
+def test_points_take_refinement_nearer_and_one_that_is_far_off_does_not_matter(
+    head: HeadModel, sitting: Sitting
+) -> None:
+    vertices = torch.from_numpy(np.flatnonzero(head.regions["face"])[::10].copy())
+    true_places = decode(Flame(head), sitting.true, lens=sitting.lens).projected[:, vertices, :2].unflatten(0, (2, 3))
+    places = true_places.clone()
+    places[:, :, 0] += 1.0
+    points = DensePoints(vertices, places, torch.full(places.shape[:-1], 0.004))
+    off = sitting.landmarks + 0.03 * torch.randn(sitting.landmarks.shape, generator=torch.Generator().manual_seed(1))
+    start = LandmarkFit(head, DIRECTIONS, FitParams())(off, sitting.lens)
+    refine = Refinement(
+        head, DIRECTIONS, FitParams(), SIZE, load_flow_estimator("dis"), find_points=lambda pixels: points
+    )
+    refined = refine(start, sitting.pixels, off, sitting.lens)
+
+    def missed(parameters: Parameters) -> torch.Tensor:
+        projected = decode(Flame(head), parameters, lens=sitting.lens).projected[:, vertices, :2]
+        return (projected.view_as(true_places) - true_places).norm(dim=-1).mean()
+
+    assert missed(refined) < 0.4 * missed(start)
+    without = Refinement(head, DIRECTIONS, FitParams(point_noise=None), SIZE, load_flow_estimator("dis"))(
+        start, sitting.pixels, off, sitting.lens
+    )
+    assert missed(refined) < 0.4 * missed(without)
 
 
 def test_several_processes_refine_to_the_same_bits(head: HeadModel, sitting: Sitting) -> None:
@@ -145,7 +173,7 @@ def test_an_answer_turned_to_the_wrong_side_does_not_end_as_a_monster(head: Head
     nearest = fit.nearest_start(wrong, landmarks)
     # The second view was right, and stays as it was.
     torch.testing.assert_close(nearest.rotation[:, 1], wrong.rotation[:, 1])
-    refined = Refinement(head, DIRECTIONS, FitParams(), SIZE, Still())(
+    refined = Refinement(head, DIRECTIONS, FitParams(rounds=2), SIZE, Still())(
         wrong, torch.zeros(1, 2, 3, SIZE, SIZE), landmarks
     )
     torch.testing.assert_close(refined.rotation, true.rotation, atol=0.05, rtol=0)

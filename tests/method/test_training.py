@@ -56,20 +56,28 @@ def bench(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Workbenc
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["head"]["path"] = str(root / "head.npz")
     content["data"] |= {"multipie": str(root / "tree"), "triplets": 12}
-    content["train"] |= {"steps": 8, "batch": 4, "multiop_pairs": 1, "log_every": 1, "checkpoint_every": 5}
+    content["network"]["weights"] = None
+    content["train"] |= {
+        "steps": 8,
+        "batch": 4,
+        "multiop_pairs": 1,
+        "log_every": 1,
+        "checkpoint_every": 5,
+        "learning_rate": 1e-3,
+    }
     params = Params.model_validate(content)
-    made = SynthesizeParams(
+    small = SynthesizeParams(
         multipie_subjects=2, recordings=1, illuminations=[7], wild_per_bin=1, lab_subjects=1, relief_mm=0.5
     )
-    synthesize_multipie(root / "tree", root / "head.npz", made, 0, 1)
+    synthesize_multipie(root / "tree", root / "head.npz", small, 0, 1)
     rules = CropRules(params.data.image_size, params.data.crop_scale, 60, 2)
-    faces, _ = preprocess(build_index(root / "tree"), root / "tree", rules, "sidecar", root / "faces", 1)
+    faces, _ = preprocess(build_index(root / "tree"), root / "tree", rules, None, root / "faces", 1, focal=1500)
     triplets = mine_triplets(faces, 12, (15, 90), 0.15, 0)
     store = FaceStore(root / "faces")
     guided = GuidedFlow(head, Directions(), params.fit, params.data.image_size, load_flow_estimator("classical"))
     precompute_flow(triplets, store, guided, FlowGrid(4, 16), root / "flow", torch.device("cpu"), "")
     stores = (store, FlowStore(root / "flow", with_flow=True))
-    data = {split: TripletData(triplets, split, *stores) for split in ("train", "validation")}
+    data = {split: TripletData(triplets, split, *stores, in_perspective=True) for split in ("train", "validation")}
     return Workbench(params, data, head)
 
 
@@ -130,6 +138,18 @@ def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
     assert list((tmp_path / "model").iterdir()) == []
 
 
+def test_from_the_packaged_start_it_begins_where_that_one_is(bench: Workbench, tmp_path: Path) -> None:
+    packaged = replace(bench.setting("no_multiop", steps=1, log_every=1))
+    packaged = replace(packaged, network=packaged.network.model_copy(update={"weights": "packaged"}))
+    errors = []
+    for name, setting in (("nothing", bench.setting("no_multiop", steps=1, log_every=1)), ("packaged", packaged)):
+        records = Records()
+        (tmp_path / name).mkdir()
+        training.train(setting, bench.material(), records, tmp_path / name)
+        errors.append(records.rows[0][1]["loss_singlelmk"])
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_it_learns_its_own_data(bench: Workbench, tmp_path: Path) -> None:
     rows = run(bench, tmp_path / "model", "no_multiop", steps=60, jitter=0.0, log_every=10).rows
     assert rows[-1][1]["loss_singlelmk"] < 0.6 * rows[0][1]["loss_singlelmk"]
@@ -172,7 +192,7 @@ def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(bench: 
     setting = bench.setting()
     material = replace(bench.material(), estimator=load_flow_estimator("packaged"))
     instruments = training._instruments(setting, material, torch.device("cpu"))
-    network = training._new_network(setting).eval()
+    network = training._new_network(setting, bench.head).eval()
     batch = next(bench.data["train"].batches(2))
     values = set()
     for form in ("in_loop", "measured", "precomputed"):

@@ -65,17 +65,17 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     monkeypatch.chdir(clone.folder)
     root = Path("data/raw/multipie/session01/multiview/001/01")
     photographs = [str(next((root / camera).glob("*.png"))) for camera in ("05_1", "13_0", "04_1")]
-    given = ["--landmarks", "data/raw/multipie/landmarks.parquet"]
+    landmarks = ["--landmarks", "data/raw/multipie/landmarks.parquet"]
     shapes = []
     kinds = {"network": [], "fit": ["--fit"], "refined": ["--refine", "--focal", "1500"]}
     for name, extra in kinds.items():
-        cli.main(["reconstruct", *photographs, *given, *extra, "--out", str(tmp_path / name)])
+        cli.main(["reconstruct", *photographs, *landmarks, *extra, "--out", str(tmp_path / name)])
         for file in ("mesh.obj", "mesh.glb", "texture.png", "confidence.png", "overlay.png", "parameters.json"):
             assert (tmp_path / name / file).stat().st_size > 100
         shapes.append(json.loads((tmp_path / name / "parameters.json").read_text())["shape"])
-    # Four steps of training leave the network at the mean head; the fit has found a person.
+    # A regression stays nearer to the mean head than what has been optimised.
     network, fit, refined = (sum(value**2 for value in shape) for shape in shapes)
-    assert network < 1 < min(fit, refined)
+    assert 0 < network < min(fit, refined)
     # Multi-PIE's generated cameras stand 1.4 metres from the head. Landmarks that are off leave its size open.
     for camera in json.loads((tmp_path / "refined" / "parameters.json").read_text())["cameras"]:
         assert camera["focal"] * 2 / (camera["crop"][2] * camera["camera"][0]) == pytest.approx(1.4, rel=0.3)
@@ -92,8 +92,16 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
     cli.main(["doctor"])
     assert "head.path: data/raw/head.npz found" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["reconstruct", *photographs, "--focal", "1500"])
-    assert str(stopped.value).startswith("error: reconstruct: --focal 1500; expected")
+        cli.main(["reconstruct", *photographs, "--focal", "-1"])
+    assert str(stopped.value).startswith("error: reconstruct: --focal -1; expected")
+    capsys.readouterr()
+    cli.main(["reconstruct", *photographs, "--focal", "1500", "--out", str(tmp_path / "detected")])
+    assert "network: models/mfnet" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    elsewhere = [str((clone.folder / path).resolve()) for path in photographs]
+    cli.main(["reconstruct", *elsewhere, "--out", str(tmp_path / "packaged")])
+    assert "network: packaged" in capsys.readouterr().out
+    assert (tmp_path / "packaged" / "mesh.glb").stat().st_size > 100
     with pytest.raises(SystemExit) as stopped:
         cli.main(["reconstruct", "nothing.png"])
     assert str(stopped.value).startswith("error: reconstruct: nothing.png is missing")

@@ -55,8 +55,8 @@ def test_crops_are_those_of_a_detector_that_errs(people: People) -> None:
     low, high = known.landmarks.amin(1), known.landmarks.amax(1)
     half = (high - low).mean(1) * 1.1 * 1.25 / 2
     assert half.log().mean().abs() < 0.05
-    assert 0.04 < half.log().std() < 0.14
-    assert 0.03 < ((low + high) / 2).std() < 0.12
+    assert 0.06 < half.log().std() < 0.22
+    assert 0.05 < ((low + high) / 2).std() < 0.2
 
 
 def test_what_is_drawn_follows_from_the_generator_alone(people: People, head: HeadModel) -> None:

@@ -1,5 +1,6 @@
 """The start's training, at its smallest: what it is judged by, and that it goes on where it stopped."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from mfnet.head import Directions, HeadModel
 from mfnet.method.network import Parameters
+from mfnet.method.start import DensePoints, load_start
 from mfnet.pretraining import start
 from mfnet.pretraining.people import KnownPhotographs, People
-from mfnet.pretraining.start import Answer, Judge, StartNetwork, spread_points, train
+from mfnet.pretraining.start import Judge, package, spread_points, train
 
 
 @pytest.fixture(autouse=True)
@@ -40,31 +42,36 @@ def true_parameters(known: KnownPhotographs) -> Parameters:
     return truth._replace(shape=truth.shape[:, :100], expression=truth.expression[:, :50], rotation=rotation)
 
 
+def true_points(head: HeadModel, known: KnownPhotographs, spread: float) -> DensePoints:
+    vertices = torch.from_numpy(spread_points(head))
+    places = known.vertices[:, vertices, :2].unflatten(0, known.images.shape[:2])
+    return DensePoints(vertices, places, torch.full(places.shape[:-1], spread))
+
+
 def test_the_truth_has_no_error_but_what_the_network_has_no_directions_for(head: HeadModel) -> None:
     known = People(head, start.IMAGE_SIZE, start.CROP_SCALE, 2, 0).draw(np.random.default_rng(0), 2, 2)
     judge = Judge(head, Directions(), torch.device("cpu"))
     truth = true_parameters(known)
-    points = known.vertices[:, torch.from_numpy(spread_points(head)), :2].unflatten(0, (2, 2))
-    answer = Answer(truth, points, torch.full(points.shape[:-1], 0.01))
-    errors = judge.errors(answer, known)
+    points = true_points(head, known, 0.01)
+    errors = judge.errors(truth, points, known)
     assert errors["points_percent"] < 1e-3
     assert errors["landmarks_percent"] < 0.5
     assert errors["rotation_degrees"] < 0.1
     assert errors["skin_mm"] < 0.5
     turned = truth._replace(rotation=truth.rotation + torch.tensor([0.0, 0.1, 0.0]))
-    assert judge.errors(Answer(turned, points, answer.spread), known)["rotation_degrees"] > 3
-    for name, value in judge.losses(answer, known).items():
-        assert value <= judge.losses(Answer(turned, points + 0.05, answer.spread), known)[name] + 1e-6, name
+    assert judge.errors(turned, points, known)["rotation_degrees"] > 3
+    worse = judge.losses(turned, points._replace(places=points.places + 0.05), known)
+    for name, value in judge.losses(truth, points, known).items():
+        assert value <= worse[name] + 1e-6, name
 
 
 def test_the_spread_that_is_said_is_best_where_it_is_the_error(head: HeadModel) -> None:
     known = People(head, start.IMAGE_SIZE, start.CROP_SCALE, 2, 0).draw(np.random.default_rng(0), 1, 1)
     judge = Judge(head, Directions(), torch.device("cpu"))
     truth = true_parameters(known)
-    points = known.vertices[:, torch.from_numpy(spread_points(head)), :2].unflatten(0, (1, 1)) + 0.02
+    off = [true_points(head, known, spread) for spread in (0.01, 0.02, 0.04)]
     terms = [
-        judge.losses(Answer(truth, points, torch.full(points.shape[:-1], spread)), known)["points"].item()
-        for spread in (0.01, 0.02, 0.04)
+        judge.losses(truth, points._replace(places=points.places + 0.02), known)["points"].item() for points in off
     ]
     assert terms[1] < min(terms[0], terms[2])
 
@@ -90,10 +97,20 @@ def test_a_resumed_training_goes_on_as_an_unbroken_one(tmp_path: Path, monkeypat
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_one_photograph_and_several_are_answered(head: HeadModel) -> None:
-    network = StartNetwork("compact", 8, Directions()).eval()
+def test_what_is_packaged_says_the_same_as_what_was_trained(
+    head: HeadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_N_HELD_OUT_SKINS", 2)
+    monkeypatch.setattr(start, "_HELD_OUT_BATCHES", 2)
+    settings = {"encoder": "compact", "features": 8, "steps": 2, "images": 2, "learning_rate": 1e-3, "seed": 0}
+    network, history = train(settings, tmp_path, workers=0)
+    package(network, settings, history, tmp_path)
+    packaged, config = load_start(tmp_path)
+    assert config.head == head.fingerprint
+    images = torch.rand(1, 2, 3, 128, 128)
     with torch.no_grad():
-        for views in (1, 3):
-            answer = network(torch.rand(2, views, 3, 128, 128))
-            assert answer.points.shape == (2, views, start.N_POINTS, 2)
-            assert (answer.spread > 0).all()
+        # Weights are halved in precision.
+        torch.testing.assert_close(packaged.points(images).places, network.points(images).places, atol=0.01, rtol=0)
+    card = json.loads((tmp_path / "start.json").read_text())
+    assert set(card["held_out"]) == set(card["curve_columns"]) - {"step"}
+    assert [row[0] for row in card["curve"]] == [2]

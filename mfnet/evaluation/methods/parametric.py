@@ -11,7 +11,7 @@ from mfnet.errors import UserError
 from mfnet.evaluation.methods.jobs import NO_FACE, Job, Photographs, Placed, Submission
 from mfnet.evaluation.protocol.submission import Part, image_cube, perspective_mesh, submitted, three_units_high
 from mfnet.head import Flame
-from mfnet.method.network import Parameters, decode
+from mfnet.method.network import Parameters, decode, in_front_of
 from mfnet.reconstruct import Reconstructor, Square
 from mfnet.render.camera import Lens
 
@@ -65,7 +65,8 @@ class ParametricMethod:
         pinholes = Lens.joined(
             [squares[0].crop.lens(job.intrinsics[0]) for job, squares in zip(jobs, people, strict=True)]
         )
-        metres = in_camera(flame, _views(parameters, scored), pinholes.to(parameters.shape.device))
+        pinholes = pinholes.to(parameters.shape.device)
+        metres = in_camera(flame, in_front_of(_views(parameters, scored), pinholes), pinholes)
         own = [perspective_mesh(one) for one in metres[:, self._part.vertices]]
         return [Placed(*meshes) for meshes in zip(by_rule, own, strict=True)]
 

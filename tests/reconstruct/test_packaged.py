@@ -1,0 +1,102 @@
+"""What comes with the package, tried on a photograph of a real person: network, detector, files."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import ExifTags, Image
+
+from mfnet.data.crop import written_focal
+from mfnet.data.landmarks import OUTER_EYES
+from mfnet.reconstruct import Reconstruction, Reconstructor
+from mfnet.reconstruct.packaged_detector import PackagedDetector
+
+ASTRONAUT = skimage.data.astronaut()
+LANDMARKS = np.array(json.loads((Path(__file__).parents[1] / "astronaut_landmarks.json").read_text())["landmarks"])
+WITHIN = slice(17, 68)
+
+
+def percent_off(landmarks: np.ndarray) -> float:
+    """Of the landmarks within the face, of the outer-eye distance."""
+    right, left = OUTER_EYES
+    eyes = np.linalg.norm(LANDMARKS[left] - LANDMARKS[right])
+    return 100 * np.linalg.norm(landmarks - LANDMARKS, axis=1)[WITHIN].mean() / eyes
+
+
+@pytest.fixture(scope="module")
+def reconstruction() -> Reconstruction:
+    return Reconstructor.packaged("cpu")([ASTRONAUT], [LANDMARKS])
+
+
+def test_the_packaged_network_sees_where_a_real_face_is(reconstruction: Reconstruction) -> None:
+    assert percent_off(reconstruction.landmarks[0]) < 6
+    assert abs(reconstruction.parameters["shape"]).max() < 3
+
+
+def test_the_packaged_detector_finds_the_face_and_its_landmarks() -> None:
+    landmarks = PackagedDetector()("", ASTRONAUT)
+    assert landmarks is not None
+    assert percent_off(landmarks) < 6.5
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea"])
+def test_where_nobody_is_the_packaged_detector_finds_nobody(name: str) -> None:
+    assert PackagedDetector()("", getattr(skimage.data, name)()) is None
+
+
+def test_a_small_face_beside_the_middle_is_found() -> None:
+    photograph = np.full((700, 1000, 3), 120, np.uint8)
+    photograph[180:692, 480:992] = ASTRONAUT
+    landmarks = PackagedDetector()("", photograph)
+    assert landmarks is not None
+    assert percent_off(landmarks - [480, 180]) < 8
+
+
+def glb_of(path: Path) -> tuple[dict, bytes]:
+    """The JSON and the binary part of a GLB."""
+    content = path.read_bytes()
+    assert content[:4] == b"glTF"
+    (length,) = struct.unpack_from("<I", content, 12)
+    return json.loads(content[20 : 20 + length]), content[28 + length :]
+
+
+def test_the_glb_is_skin_in_metres_with_the_same_normal_on_both_sides_of_a_seam(
+    reconstruction: Reconstruction, tmp_path: Path
+) -> None:
+    reconstruction.save(tmp_path)
+    scene, data = glb_of(tmp_path / "mesh.glb")
+    material = scene["materials"][0]["pbrMetallicRoughness"]
+    assert material["metallicFactor"] == 0
+    assert "baseColorTexture" in material
+
+    def array(name: str) -> np.ndarray:
+        accessor = scene["accessors"][scene["meshes"][0]["primitives"][0]["attributes"][name]]
+        view = scene["bufferViews"][accessor["bufferView"]]
+        return np.frombuffer(data, "<f4", 3 * accessor["count"], view["byteOffset"]).reshape(-1, 3)
+
+    places, normals = array("POSITION"), array("NORMAL")
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
+    # A head is about a quarter of a metre high, and y is up.
+    assert 0.2 < np.ptp(places[:, 1]) < 0.5
+    _, first, which = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    assert len(first) < len(places)
+    np.testing.assert_allclose(normals, normals[first][which.ravel()], atol=1e-5)
+
+
+def test_the_focal_length_that_a_camera_has_written_is_used(tmp_path: Path) -> None:
+    path, exif = tmp_path / "portrait.jpg", Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 50
+    Image.fromarray(ASTRONAUT).save(path, exif=exif, quality=95)
+    focal = written_focal(path)
+    assert focal == pytest.approx(50 / 43.27 * 512 * 2**0.5)
+    reconstructor = Reconstructor.packaged("cpu")
+    by_camera = reconstructor([path], [LANDMARKS])
+    assert by_camera.cameras[0].focal == pytest.approx(focal)
+    assert reconstructor([path], [LANDMARKS], focal=900).cameras[0].focal == pytest.approx(900)
+    assert reconstructor([ASTRONAUT], [LANDMARKS]).cameras[0].focal is None
+    plain = tmp_path / "plain.png"
+    Image.fromarray(ASTRONAUT).save(plain)
+    assert written_focal(plain) is None
