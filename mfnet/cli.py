@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--model", type=Path, help="folder written by train; default: models/mfnet, or else the packaged network"
     )
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
-    reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks and flow")
+    reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks, points and flow")
     reconstruct.add_argument("--focal", type=float, help="length in pixels; else the photographs' EXIF")
     reconstruct.add_argument(
         "--expressions", choices=("shared", "each"), default="shared",

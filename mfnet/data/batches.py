@@ -16,6 +16,7 @@ from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import FlowStore
 from mfnet.data.landmarks import MIRROR
 from mfnet.data.pairs import MIRRORED_PAIRS, MIRRORED_VIEWS, PAIR_VIEWS, VIEWS, PairEvidence
+from mfnet.data.triplets import lenses_of
 from mfnet.render.camera import Lens
 
 _ALL_AGREE = 0.999
@@ -60,8 +61,7 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         self.rows = triplets[triplets["split"] == split]
         flow.require(self.rows.index)
         self._faces, self._flow = faces, flow
-        known = all(self.rows[f"{view}_lens"].notna().all() for view in VIEWS)
-        self._in_perspective = in_perspective and known
+        self._in_perspective = in_perspective and lenses_of(self.rows) is not None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,7 +71,7 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
         landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        lens = Lens.of_numbers(np.stack([row[f"{view}_lens"] for view in VIEWS])) if self._in_perspective else None
+        lens = lenses_of(self.rows.iloc[[position]]) if self._in_perspective else None
         return TripletBatch(pixels, torch.from_numpy(landmarks), self._flow.pairs(str(row.name)), lens)
 
     def batch(self, positions: Iterable[int]) -> TripletBatch:

@@ -65,7 +65,7 @@ def written_focal(path: Path) -> float | None:
         with Image.open(path) as image:
             on_film = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
             return float(on_film) / _FILM_DIAGONAL * math.hypot(*image.size) if on_film else None
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, ValueError, TypeError):
         return None
 
 

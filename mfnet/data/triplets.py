@@ -12,6 +12,7 @@ import pandas as pd
 from mfnet.data.multipie import FRONTAL_CAMERA
 from mfnet.data.pairs import VIEWS
 from mfnet.errors import UserError
+from mfnet.render.camera import Lens
 
 _OF_VIEW = ("shard", "row", "yaw", "crop", "lens", "landmarks", "landmarks_reference")
 
@@ -100,3 +101,11 @@ def _held_out(subjects: np.ndarray, fraction: float, rng: np.random.Generator) -
         raise UserError(f"triplets of {len(subjects)} subject only; expected at least two to hold one out")
     n_held_out = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
     return rng.permutation(subjects)[:n_held_out]
+
+
+def lenses_of(triplets: pd.DataFrame) -> Lens | None:
+    """The pinholes of the unrolled views of T triplets, 3 T of them; None unless all are known."""
+    columns = [triplets[f"{view}_lens"] for view in VIEWS]
+    if any(column.isna().any() for column in columns):
+        return None
+    return Lens.of_numbers(np.stack([np.stack(column) for column in columns], 1).reshape(-1, 3))

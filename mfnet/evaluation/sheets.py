@@ -39,14 +39,14 @@ def landmark_sheet(
         spread = dict.fromkeys(among[k] for k in np.linspace(0, len(among) - 1, per_bin).astype(int) if among)
         for index in spread:
             item, image = items[index], read_photograph(items[index])
-            made = reconstructor([image], [item.landmarks[:, :2]])
-            crop = made.cameras[0].crop
+            reconstruction = reconstructor([image], [item.landmarks[:, :2]])
+            crop = reconstruction.cameras[0].crop
             small = cut(image, crop, _SIDE)
             marked = small.copy()
             for points, colour in ((item.landmarks[:, :2], _TRUE), (landmarks[index], _PREDICTED)):
                 for point in (normalised(points, crop) + 1) * (_SIDE / 2):
                     # OpenCV counts from the first pixel's centre.
                     cv2.circle(marked, [round(value - 0.5) for value in point], 1, colour, -1, cv2.LINE_AA)
-            pictures += [small, made.overlays[0], marked]
+            pictures += [small, reconstruction.overlays[0], marked]
         pictures += [np.full((_SIDE, _SIDE, 3), 255, np.uint8)] * (3 * (per_bin - len(spread)))
     return contact_sheet(pictures, 3 * per_bin, _SIDE)

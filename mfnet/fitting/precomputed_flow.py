@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d
 from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import pair_rows, write_shard
 from mfnet.data.pairs import PAIR_VIEWS, VIEWS
+from mfnet.data.triplets import lenses_of
 from mfnet.fitting.guided_flow import MeasuredFlow
 from mfnet.method.covisible import pair_landmark_masks
 from mfnet.parallel import progress
@@ -111,7 +112,8 @@ def _write_shard(
         points = np.stack([np.stack(part[f"{view}_landmarks"]).reshape(-1, 68, 2) for view in VIEWS], 1)
         landmarks = torch.from_numpy(points).float().to(device)
         yaws = torch.from_numpy(np.stack([part[f"{view}_yaw"] for view in VIEWS], 1))
-        measured = measure(images, landmarks, yaws, _lens(part, device))
+        lens = lenses_of(part)
+        measured = measure(images, landmarks, yaws, None if lens is None else lens.to(device))
         flow = avg_pool2d(measured.flow.flatten(0, 1), grid.stride).unflatten(0, measured.flow.shape[:2])
         agreed = avg_pool2d(measured.agreement.float(), grid.stride) > _ALL
         masks = pair_landmark_masks(landmarks, yaws, PAIR_VIEWS, flow.shape[-1])[:, :, 0] > 0
@@ -119,13 +121,6 @@ def _write_shard(
         rows += pair_rows(map(str, part.index), flow.numpy(), agreed.numpy(), masks.numpy(), grid.stride)
         consistent += measured.agreement.float().mean((2, 3)).sum().item()
     return _Contents(len(rows), write_shard(path, rows), consistent)
-
-
-def _lens(part: pd.DataFrame, device: torch.device) -> Lens | None:
-    columns = [part[f"{view}_lens"] for view in VIEWS]
-    if any(column.isna().any() for column in columns):
-        return None
-    return Lens.of_numbers(np.stack([np.stack(column) for column in columns], 1).reshape(-1, 3)).to(device)
 
 
 def _load(faces: FaceStore, part: pd.DataFrame, view: str) -> Tensor:

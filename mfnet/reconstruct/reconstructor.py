@@ -152,7 +152,7 @@ class Reconstructor:
         )  # fmt: skip
 
     def refined(self, fit: FitParams | None = None, workers: int | None = 1) -> Reconstructor:
-        """One that goes on from this one's parameters, by landmarks and the flow between a person's photographs.
+        """One that goes on from this one's parameters, by landmarks, points of the head and flow.
 
         Args:
             fit: how; the default is that of params.yaml.

@@ -215,19 +215,19 @@ def test_augmentation_moves_pinholes_with_the_pictures() -> None:
     lens = Lens(3 + torch.rand(n * 3, generator=draw), torch.randn(n * 3, 2, generator=draw))
     points = torch.randn(n * 3, 68, 3, generator=draw) + torch.tensor([0.0, 0.0, 8.0])
 
-    def seen(lens: Lens, points: torch.Tensor) -> torch.Tensor:
+    def projected(lens: Lens, points: torch.Tensor) -> torch.Tensor:
         through = points[..., :2] / points[..., 2:] * lens.focal[:, None, None] + lens.principal[:, None]
         return through.view(n, 3, 68, 2)
 
     evidence = PairEvidence(torch.ones(n, 4, 1, 8, 8), torch.ones(n, 4, 1, 8, 8), None)
-    batch = TripletBatch(torch.rand(n, 3, 3, 32, 32), seen(lens, points), evidence, lens)
+    batch = TripletBatch(torch.rand(n, 3, 3, 32, 32), projected(lens, points), evidence, lens)
     moved = augment(batch, 0.1, torch.Generator().manual_seed(2))
     assert moved.lens is not None
     mirrored = torch.rand(n, generator=torch.Generator().manual_seed(2)) < 0.5
     # A mirrored picture is one of the mirrored world, whose left and right views have changed places.
     world = points.view(n, 3, 68, 3).clone()
     world[mirrored] = world[mirrored][:, [0, 2, 1]][:, :, MIRROR] * torch.tensor([-1.0, 1, 1])
-    torch.testing.assert_close(seen(moved.lens, world.flatten(0, 1)), moved.landmarks, atol=1e-4, rtol=0)
+    torch.testing.assert_close(projected(moved.lens, world.flatten(0, 1)), moved.landmarks, atol=1e-4, rtol=0)
     assert mirrored.any()
     assert not mirrored.all()
 

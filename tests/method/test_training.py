@@ -139,10 +139,10 @@ def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
 
 
 def test_from_the_packaged_start_it_begins_where_that_one_is(bench: Workbench, tmp_path: Path) -> None:
-    packaged = replace(bench.setting("no_multiop", steps=1, log_every=1))
-    packaged = replace(packaged, network=packaged.network.model_copy(update={"weights": "packaged"}))
+    nothing = bench.setting("no_multiop", steps=1, log_every=1)
+    packaged = replace(nothing, network=nothing.network.model_copy(update={"weights": "packaged"}))
     errors = []
-    for name, setting in (("nothing", bench.setting("no_multiop", steps=1, log_every=1)), ("packaged", packaged)):
+    for name, setting in (("nothing", nothing), ("packaged", packaged)):
         records = Records()
         (tmp_path / name).mkdir()
         training.train(setting, bench.material(), records, tmp_path / name)

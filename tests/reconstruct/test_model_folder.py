@@ -30,7 +30,7 @@ def test_a_model_comes_back_as_it_was_and_its_config_says_what_is_needed_to_use_
     assert stored == {
         "version": 2, "head": head.fingerprint, "n_shape": 4, "n_expression": 3, "n_albedo": 2, "encoder": "compact",
         "features": 16, "image_size": 128, "crop_scale": 1.25, "camera": "orthographic",
-            "assumed_focal": None,
+        "assumed_focal": None,
     }  # fmt: skip
 
 

@@ -79,7 +79,10 @@ def test_the_glb_is_skin_in_metres_with_the_same_normal_on_both_sides_of_a_seam(
 
     places, normals = array("POSITION"), array("NORMAL")
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
-    # A head is about a quarter of a metre high, and y is up.
+    # In metres and with y up, as the reconstruction has them.
+    np.testing.assert_allclose(
+        np.sort(places[:, 1])[[0, -1]], np.sort(reconstruction.vertices[:, 1])[[0, -1]], atol=1e-6
+    )
     assert 0.2 < np.ptp(places[:, 1]) < 0.5
     _, first, which = np.unique(places, axis=0, return_index=True, return_inverse=True)
     assert len(first) < len(places)

@@ -63,7 +63,7 @@ class Given:
     def __call__(self, jobs: Sequence[Job]) -> list[Submission]:
         """See Method."""
         predictions = [self._predictions[_key(job)] for job in jobs]
-        return [given if isinstance(given, str) else Placed(given) for given in predictions]
+        return [one if isinstance(one, str) else Placed(one) for one in predictions]
 
 
 def _key(job: Job) -> tuple[str, str]:
