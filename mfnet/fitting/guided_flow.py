@@ -1,7 +1,8 @@
-"""Flow between photographs that lie far apart, guided by a head fitted to their landmarks."""
+"""Flow between photographs that lie far apart, guided by a head that the packaged network or a fit places in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,8 +16,14 @@ from mfnet.flow.consistency import forward_backward_consistency
 from mfnet.head import Directions, HeadModel
 from mfnet.method.covisible import pair_landmark_masks
 from mfnet.method.multiview import correspondences
+from mfnet.method.network import Parameters, in_front_of
+from mfnet.method.start import load_start, resized
 from mfnet.method.views import Decoder, Scene, ViewPairs
 from mfnet.render.camera import Lens
+
+# Photographs [B, N, 3, S, S] in [0, 1], their landmarks [B, N, 68, 2] in [-1, 1] and, where known, the pinholes of the
+# unrolled views: to heads.
+Guide = Callable[[Tensor, Tensor, Lens | None], Parameters]
 
 
 class MeasuredFlow(NamedTuple):
@@ -30,8 +37,26 @@ class MeasuredFlow(NamedTuple):
     agreement: Tensor
 
 
+def guide_of(head: HeadModel, directions: Directions, fit: FitParams) -> tuple[Guide, Directions]:
+    """What places a head model in photographs, and how many of its directions that tells.
+
+    The packaged network for its own head, which costs nothing beside the flow; for every other head a fit to landmarks.
+    """
+    start, config = load_start()
+    if head.fingerprint != config.head:
+        by_landmarks = LandmarkFit(head, directions, fit)
+        return lambda images, landmarks, lens: by_landmarks(landmarks, lens), directions
+    network = start.mfnet
+
+    @torch.no_grad()
+    def by_network(images: Tensor, landmarks: Tensor, lens: Lens | None) -> Parameters:
+        return in_front_of(network.to(images.device)(resized(images, config.image_size)), lens)
+
+    return by_network, config.directions
+
+
 class GuidedFlow:
-    """Flow of a triplet's pairs: by the fitted head as far as it goes, and by an estimator from there.
+    """Flow of a triplet's pairs: by a head in the photographs as far as it goes, and by an estimator from there.
 
     Between two views skin moves by a quarter of the crop, which no estimator follows in photographs of this size; and
     where one finds nothing both ways, the two agree. Between b's photograph and the render of a's texture in b skin
@@ -46,13 +71,13 @@ class GuidedFlow:
         Args:
             head: the head model.
             directions: how many of the head's.
-            fit: to the landmarks.
+            fit: to the landmarks, of a head that the packaged network does not know.
             image_size: of the photographs' squares.
             estimator: of the flow.
         """
+        self._guide, told = guide_of(head, directions, fit)
         # Skin and light fill only what a does not see, which the mask leaves out.
-        plain = directions._replace(n_albedo=1)
-        self._fit = LandmarkFit(head, plain, fit)
+        plain = told._replace(n_albedo=1)
         self._decoder = Decoder.of(head, plain, image_size, image_size)
         self._estimator = estimator
 
@@ -66,7 +91,9 @@ class GuidedFlow:
             lens: of the unrolled views, where the focal lengths are known.
         """
         decoder, size = self._decoder.to(images.device), images.shape[-1]
-        scene = Scene(self._fit(landmarks, lens), images, lens)
+        head = self._guide(images, landmarks, lens)
+        head = head._replace(albedo=head.albedo.new_zeros(*images.shape[:2], 1))
+        scene = Scene(head, images, lens)
         masks = pair_landmark_masks(landmarks, yaws, PAIR_VIEWS, size)
         backward, trusted = [], []
         # One pair of all triplets after another, which needs a quarter of the memory.

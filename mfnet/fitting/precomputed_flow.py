@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial, reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from mfnet.data.pairs import PAIR_VIEWS, VIEWS
 from mfnet.data.triplets import lenses_of
 from mfnet.fitting.guided_flow import MeasuredFlow
 from mfnet.method.covisible import pair_landmark_masks
-from mfnet.parallel import progress
+from mfnet.parallel import parallel_stream
 from mfnet.render.camera import Lens
 
 _JOURNAL = "finished.jsonl"
@@ -50,7 +51,7 @@ class _Contents(NamedTuple):
 
 def precompute_flow(
     triplets: pd.DataFrame, faces: FaceStore, measure: Measure, grid: FlowGrid, target: Path, device: torch.device,
-    inputs: str,
+    inputs: str, workers: int | None = 1,
 ) -> dict[str, float]:  # fmt: skip
     """Write the pairs of every triplet, a shard for each one of the faces.
 
@@ -62,6 +63,7 @@ def precompute_flow(
         target: folder; shards of an earlier call that were made from and with the same are kept.
         device: of the measurement.
         inputs: a digest of what the flow is made from and with; a shard made from anything else is written anew.
+        workers: processes, each for a shard; None is one per core.
 
     Returns:
         Pairs, bytes per triplet and the fraction of consistent pixels of all shards, pairs of the shards written now.
@@ -72,25 +74,23 @@ def precompute_flow(
     lines = map(json.loads, journal.read_text().splitlines()) if journal.is_file() else []
     finished = {shard: (key, contents) for shard, key, contents in lines}
     groups = {str(shard): group for shard, group in triplets.groupby("front_shard", sort=True)}
-    sums, written = _Contents(), 0
+    keys = {shard: _shard_key(shard, inputs, grid, group) for shard, group in groups.items()}
+    contents = {shard: _Contents(*known) for shard, (key, known) in finished.items() if keys.get(shard) == key}
+    missing = [shard for shard in groups if shard not in contents]
+    write = partial(_write_shard, faces=faces, measure=measure, grid=grid, device=device)
+    work = [(target / f"{shard}.parquet", groups[shard]) for shard in missing]
     with journal.open("a") as stream:
-        for shard, group in progress(groups.items(), "flow", len(groups)):
-            key = _shard_key(shard, inputs, grid, group)
-            known_key, known_contents = finished.get(shard, ("", ()))
-            if known_key == key:
-                contents = _Contents(*known_contents)
-            else:
-                contents = _write_shard(target / f"{shard}.parquet", group, faces, measure, grid, device)
-                written += contents.pairs
-                stream.write(json.dumps([shard, key, contents]) + "\n")
-                stream.flush()
-            sums = sums.with_more(contents)
+        for shard, of_shard in zip(missing, parallel_stream(write, work, "flow", workers), strict=True):
+            contents[shard] = of_shard
+            stream.write(json.dumps([shard, keys[shard], of_shard]) + "\n")
+            stream.flush()
+    sums = reduce(_Contents.with_more, (contents[shard] for shard in groups), _Contents())
     for path in target.iterdir():
         if path.suffix != ".parquet" or path.stem not in groups:
             path.unlink()
     return {
         "pairs": sums.pairs,
-        "pairs_written": written,
+        "pairs_written": sum(contents[shard].pairs for shard in missing),
         "bytes_per_triplet": sums.bytes / max(len(triplets), 1),
         "consistent_fraction": sums.consistent / max(sums.pairs, 1),
     }
@@ -102,8 +102,9 @@ def _shard_key(shard: str, inputs: str, grid: FlowGrid, group: pd.DataFrame) -> 
 
 
 def _write_shard(
-    path: Path, group: pd.DataFrame, faces: FaceStore, measure: Measure, grid: FlowGrid, device: torch.device
+    shard: tuple[Path, pd.DataFrame], faces: FaceStore, measure: Measure, grid: FlowGrid, device: torch.device
 ) -> _Contents:
+    path, group = shard
     rows: list[dict] = []
     consistent = 0.0
     for start in range(0, len(group), grid.batch):

@@ -102,6 +102,12 @@ def load_start(folder: Path = FOLDER) -> tuple[StartNetwork, StartConfig]:
     return network.eval(), config
 
 
+def resized(photographs: Tensor, size: int) -> Tensor:
+    """Photographs [B, N, 3, S, S] with so many pixels a side, as a network was trained on."""
+    flat = nn.functional.interpolate(photographs.flatten(0, 1), (size, size), mode="bilinear", antialias=True)
+    return flat.unflatten(0, photographs.shape[:2])
+
+
 def start_files() -> list[Path]:
     """The files that the packaged start is read from."""
     return [FOLDER / _WEIGHTS, FOLDER / _CARD]

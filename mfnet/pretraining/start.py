@@ -34,7 +34,7 @@ _N_SKINS = 256
 _HELD_OUT_SEED, _N_HELD_OUT_SKINS, _HELD_OUT_BATCHES = 10**6, 64, 24
 _MOST_VIEWS = 4
 # Errors count in these units: metres of the skin, halves of the crop, radians and so on.
-_WEIGHTS = {"vertices": 100.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
+WEIGHTS = {"vertices": 100.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
 _WARMUP = 300
 _JUDGE_EVERY, _LOG_EVERY = 10, 200
 
@@ -170,7 +170,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
             group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
         parameters, points = network(known.images)
         losses = judge.losses(parameters, points, known)
-        loss = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        loss = torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mfnet.config import FitParams
 from mfnet.data.crop import crop_around, cut, read_image, written_focal
@@ -21,7 +20,7 @@ from mfnet.fitting.refinement import Refinement
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, Flame, HeadModel, anny_head
 from mfnet.method.network import MFNet, Parameters, decode, in_front_of
-from mfnet.method.start import DensePoints, load_start
+from mfnet.method.start import DensePoints, load_start, resized
 from mfnet.reconstruct.model_folder import load_model
 from mfnet.reconstruct.packaged_detector import best_detector
 from mfnet.reconstruct.reconstruction import Reconstruction, ViewCamera
@@ -187,9 +186,7 @@ class Reconstructor:
 
         @torch.no_grad()
         def find_points(pixels: Tensor) -> DensePoints:
-            size = (config.image_size, config.image_size)
-            resized = interpolate(pixels.flatten(0, 1), size, mode="bilinear", antialias=True)
-            return start.points(resized.unflatten(0, pixels.shape[:2]))
+            return start.points(resized(pixels, config.image_size))
 
         return find_points
 

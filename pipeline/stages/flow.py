@@ -11,6 +11,7 @@ from mfnet.data.faces import FaceStore
 from mfnet.fitting.guided_flow import GuidedFlow
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import weights_files
+from mfnet.method.start import start_files
 from mfnet.settings import directions, open_flow_estimator, open_head
 from pipeline.outputs import main, whole_folder
 from pipeline.tracking import log_metrics, made_from, tracked
@@ -29,10 +30,12 @@ def stage() -> None:
         guided = GuidedFlow(head, used, params.fit, params.data.image_size, estimator)
         grid = FlowGrid(params.flow.stride, params.flow.batch)
         began = time.monotonic()
-        digest = made_from([*inputs, *weights_files(params.flow.estimator)])
+        digest = made_from([*inputs, *weights_files(params.flow.estimator), *start_files()])
+        # One process keeps a GPU busy.
+        workers = params.engine.workers if device.type == "cpu" else 1
         triplets, faces = pd.read_parquet(inputs[2]), FaceStore(inputs[1])
         with whole_folder("data/flow", resume=True) as folder:
-            summary = precompute_flow(triplets, faces, guided, grid, folder, device, digest)
+            summary = precompute_flow(triplets, faces, guided, grid, folder, device, digest, workers)
         summary["pairs_per_second"] = summary.pop("pairs_written") / (time.monotonic() - began)
         print(", ".join(f"{name}: {value:.4g}" for name, value in summary.items()))
         log_metrics(summary)

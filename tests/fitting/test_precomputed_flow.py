@@ -50,8 +50,10 @@ def triplets_of(*shards: str) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[f"triplet of {shard}" for shard in shards])
 
 
-def call(triplets: pd.DataFrame, measure: Measure, target: Path, inputs: str = "faces") -> dict[str, float]:
-    return precompute_flow(triplets, Shades(), measure, GRID, target, CPU, inputs)  # type: ignore[arg-type]
+def call(
+    triplets: pd.DataFrame, measure: Measure, target: Path, inputs: str = "faces", workers: int = 1
+) -> dict[str, float]:
+    return precompute_flow(triplets, Shades(), measure, GRID, target, CPU, inputs, workers)  # type: ignore[arg-type]
 
 
 def test_a_square_is_consistent_where_all_of_it_stays_inside_the_other_image(tmp_path: Path) -> None:
@@ -101,3 +103,11 @@ def test_what_was_made_from_something_else_is_made_anew(tmp_path: Path) -> None:
     for inputs in ("faces", "other faces"):
         with pytest.raises(KeyboardInterrupt):
             call(triplets_of("001_01", "002_01"), StopsAfter(1), tmp_path, inputs)
+
+
+def test_several_processes_write_what_one_writes(tmp_path: Path) -> None:
+    triplets = triplets_of("001_01", "002_01", "003_01")
+    alone = call(triplets, shifted_by_shade, tmp_path / "alone")
+    together = call(triplets, shifted_by_shade, tmp_path / "together", workers=2)
+    assert together == alone
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
