@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import models
 
 from mfnet.head import Directions, anny_head
-from mfnet.method.network import CompactEncoder, Parameters
+from mfnet.method.encoders import CompactEncoder
+from mfnet.method.network import Parameters
 from mfnet.method.start import StartNetwork
 from mfnet.pretraining.people import KnownPhotographs
 from mfnet.pretraining.start import (

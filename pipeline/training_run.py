@@ -32,6 +32,11 @@ class CurveRecorder:
         self._folder = folder
         self._rows: list[dict[str, float]] = []
 
+    def begin(self, start: str) -> None:
+        """See `mfnet.method.training.Recorder`."""
+        print(f"starts from: {start}")
+        mlflow.set_tag("mfnet.starts_from", start)
+
     def log(self, step: int, values: dict[str, float]) -> None:
         """See `mfnet.method.training.Recorder`."""
         self._rows.append({"step": step, **values})

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import roma
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mfnet.errors import UserError
 from mfnet.head import Directions, Flame
+from mfnet.method.encoders import CENTRED, PixelRange, build_encoder
 from mfnet.render.camera import Lens, orthographic_project
 
 # Of a crop by DECA's rule: the square is about 0.2 m wide, so [-1, 1] spans s = 10 per metre.
@@ -54,63 +50,6 @@ class Decoded(NamedTuple):
     camera: Tensor
 
 
-class CompactEncoder(nn.Sequential):
-    """Seven convolutions that keep the layout of a small crop; for two CPU cores.
-
-    The first one already strides by four: at full resolution two cores would spend a third of their time there.
-    """
-
-    def __init__(self, features: int) -> None:
-        layers: list[nn.Module] = []
-        channels = 3
-        for width, kernel, stride in (
-            (48, 7, 4), (48, 3, 1), (96, 3, 2), (96, 3, 1), (160, 3, 2), (160, 3, 1), (224, 3, 2),
-        ):  # fmt: skip
-            layers += [
-                nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            channels = width
-        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(channels * 16, features), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
-
-
-def _encoder(name: str, features: int) -> nn.Sequential:
-    if name == "compact":
-        return CompactEncoder(features)
-    from torchvision import models  # noqa: PLC0415  takes seconds, and the compact encoder does without
-
-    encoder = getattr(models, name)(weights=None)
-    width = encoder.fc.in_features
-    encoder.fc = nn.Identity()
-    return nn.Sequential(encoder, nn.Linear(width, features), nn.ReLU(inplace=True))
-
-
-def load_encoder(network: MFNet, path: Path) -> None:
-    """Start a network's encoder from a torchvision state dict, or from DECA's (keys `E_flame` and `encoder.`).
-
-    Raises:
-        UserError: there is no file, or it is not that encoder's; the compact encoder has no published weights.
-    """
-    if not path.is_file():
-        raise UserError(f"no file at {path}; expected a state dict of the encoder, or null")
-    if isinstance(network.encoder, CompactEncoder):
-        raise UserError(f"{path} cannot be loaded into the compact encoder; expected null, or a ResNet as the encoder")
-    encoder = network.encoder[0]
-    try:
-        safe = path.suffix == ".safetensors"
-        loaded: Any = load_file(path) if safe else torch.load(path, weights_only=True, map_location="cpu")
-        loaded = loaded.get("E_flame", loaded)
-        state = {key.removeprefix("encoder."): value for key, value in loaded.items()}
-        missing = [key for key in encoder.state_dict() if key not in state]
-        if missing:
-            raise UserError(f"{path} lacks {missing[0]}; expected the encoder that network names")
-        encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
-    except (RuntimeError, OSError, ValueError, UnpicklingError, SafetensorError) as error:
-        raise UserError(f"{path} does not fit the encoder ({str(error)[:200]})") from error
-
-
 def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two layers that begin near zero, so that training starts from the mean head."""
     last = nn.Linear(hidden, outputs)
@@ -142,6 +81,9 @@ class RoleFusion(nn.Module):
 class MFNet(nn.Module):
     """Photographs of one person from any number of views to named parameters."""
 
+    pixel_mean: Tensor
+    pixel_spread: Tensor
+
     def __init__(self, encoder: str, features: int, directions: Directions) -> None:
         """Build it with random weights.
 
@@ -153,12 +95,21 @@ class MFNet(nn.Module):
         super().__init__()
         self.directions = directions
         # Channels last is the layout that convolutions are fastest in, on CPUs and GPUs.
-        self.encoder: nn.Sequential = _encoder(encoder, features).to(memory_format=torch.channels_last)
+        self.encoder: nn.Sequential = build_encoder(encoder, features).to(memory_format=torch.channels_last)
+        # Kept with the weights, which know no other pixels.
+        self.register_buffer("pixel_mean", torch.zeros(3, 1, 1))
+        self.register_buffer("pixel_spread", torch.ones(3, 1, 1))
+        self.expect(CENTRED)
         self._shared_sizes = [directions.n_shape, directions.n_expression, 3]
         self._view_sizes = [3, 3, directions.n_albedo, 27]
         self.fusion = RoleFusion(features)
         self.shared_head = _head(RoleFusion.ROLES * features, 2 * features, sum(self._shared_sizes))
         self.view_head = _head(features, features, sum(self._view_sizes))
+
+    def expect(self, pixels: PixelRange) -> None:
+        """Give the encoder pixels of another range from now on."""
+        self.pixel_mean.copy_(self.pixel_mean.new_tensor(pixels.mean)[:, None, None])
+        self.pixel_spread.copy_(self.pixel_spread.new_tensor(pixels.spread)[:, None, None])
 
     def forward(self, images: Tensor) -> Parameters:
         """Regress.
@@ -170,7 +121,8 @@ class MFNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What the encoder makes of each photograph, [B, N, F], of images [B, N, 3, S, S]."""
-        return self.encoder(images.flatten(0, 1) * 2 - 1).unflatten(0, images.shape[:2])
+        pixels = (images.flatten(0, 1) - self.pixel_mean) / self.pixel_spread
+        return self.encoder(pixels).unflatten(0, images.shape[:2])
 
     def parameters_of(self, features: Tensor) -> Parameters:
         """The parameters that features [B, N, F] stand for."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mfnet.errors import UserError
 from mfnet.head import Directions
+from mfnet.method.encoders import CENTRED
 from mfnet.method.network import MFNet, Parameters
 
 FOLDER = Path(__file__).with_name("weights")
@@ -137,6 +138,7 @@ def start_from(network: MFNet, encoder: str, features: int, directions: Directio
             f"not of {encoder} with {features}"
         )
     network.encoder.load_state_dict(start.mfnet.encoder.state_dict())
+    network.expect(CENTRED)
     ours, theirs = directions, config.directions
     light = (6 + ours.n_albedo, 6 + theirs.n_albedo, 27)
     _take_rows(network.view_head, start.mfnet.view_head, [(0, 0, 6), light])

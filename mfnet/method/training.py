@@ -23,9 +23,10 @@ from mfnet.errors import about
 from mfnet.flow import FlowEstimator
 from mfnet.head import Directions, Flame, HeadModel
 from mfnet.method.checkpoint import Checkpoint
+from mfnet.method.encoders import load_encoder
 from mfnet.method.losses import Evidence, compute_losses, multiview_optical, multiview_projection, total
 from mfnet.method.multiview import measured_pairs, project_pairs, render_pairs
-from mfnet.method.network import MFNet, Parameters, decode, in_front_of, load_encoder
+from mfnet.method.network import MFNet, Parameters, decode, in_front_of
 from mfnet.method.start import start_from
 from mfnet.method.validation import landmark_error, training_picture
 from mfnet.method.views import Decoder, Scene, ViewPairs
@@ -80,6 +81,10 @@ class Material:
 
 class Recorder(Protocol):
     """Is told how a training goes."""
+
+    def begin(self, start: str) -> None:
+        """A sentence that says which weights the network starts from."""
+        ...
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Figures after so many steps; after a restart also those of before."""
@@ -174,7 +179,8 @@ def train(
     params = setting.train
     seed_everything(setting.seed)
     fabric = _fabric(params)
-    network, instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
+    (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
+    recorder.begin(begun)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=params.learning_rate))
     validation = material.validation.spread(params.validate_on)
     picture = partial(training_picture, network, instruments.decoder, material.validation, fabric.device)
@@ -239,15 +245,18 @@ def _step(
     return {f"loss_{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
 
 
-def _new_network(setting: Setting, head: HeadModel) -> MFNet:
+def _new_network(setting: Setting, head: HeadModel) -> tuple[MFNet, str]:
+    """The network as the training finds it, and a sentence that says what it has."""
     params, directions = setting.network, setting.directions
     network = MFNet(params.encoder, params.features, directions)
     with about("network.weights"):
         if params.weights == "packaged":
-            print(start_from(network, params.encoder, params.features, directions, head.fingerprint))
-        elif params.weights is not None:
-            load_encoder(network, params.weights)
-    return network
+            return network, start_from(network, params.encoder, params.features, directions, head.fingerprint)
+        if params.weights is not None:
+            pixels, begun = load_encoder(network.encoder, params.weights)
+            network.expect(pixels)
+            return network, begun
+    return network, "random weights"
 
 
 def _instruments(setting: Setting, material: Material, device: torch.device) -> Instruments:

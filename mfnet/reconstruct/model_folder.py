@@ -30,7 +30,7 @@ class ModelConfig(Section):
         seen in scaled orthography.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     head: str
     n_shape: Count
     n_expression: Count
@@ -90,6 +90,6 @@ def _read_config(path: Path) -> ModelConfig:
         content = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"model: {path} is not JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("version") != 2:
+    if not isinstance(content, dict) or content.get("version") != 3:
         raise UserError(f"model: {path} is of another version of this package; train the model anew, or use that one")
     return checked(ModelConfig, content, path)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torchvision import models
 
 from mfnet.config import Params, SynthesizeParams
 from mfnet.data.batches import TripletData
@@ -89,6 +90,9 @@ class Records:
         self.pictures: list[int] = []
         self._stop_after = stop_after
 
+    def begin(self, start: str) -> None:
+        self.start = start
+
     def log(self, step: int, values: dict[str, float]) -> None:
         self.rows.append((step, values))
         if step == self._stop_after:
@@ -150,6 +154,22 @@ def test_from_the_packaged_start_it_begins_where_that_one_is(bench: Workbench, t
     assert errors[1] < 0.5 * errors[0]
 
 
+def test_a_residual_encoder_is_trained_from_published_weights(bench: Workbench, tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(models.resnet18().state_dict(), path)
+    setting = bench.setting("no_multiop", steps=1, log_every=1, learning_rate=0.0)
+    of_file = setting.network.model_copy(update={"encoder": "resnet18", "weights": path})
+    records = Records()
+    network, values = training.train(replace(setting, network=of_file), bench.material(), records, tmp_path / "model")
+    assert "not taken: fc.bias, fc.weight" in records.start
+    torch.testing.assert_close(network.encoder[0].conv1.weight, torch.load(path)["conv1.weight"])
+    assert network.pixel_mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    moved = replace(setting, network=of_file, train=setting.train.model_copy(update={"learning_rate": 1e-3}))
+    stepped, _ = training.train(moved, bench.material(), Records(), tmp_path / "model")
+    assert np.isfinite(values["loss"])
+    assert (stepped.encoder[0].conv1.weight != network.encoder[0].conv1.weight).any()
+
+
 def test_it_learns_its_own_data(bench: Workbench, tmp_path: Path) -> None:
     rows = run(bench, tmp_path / "model", "no_multiop", steps=60, jitter=0.0, log_every=10).rows
     assert rows[-1][1]["loss_singlelmk"] < 0.6 * rows[0][1]["loss_singlelmk"]
@@ -192,7 +212,7 @@ def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(bench: 
     setting = bench.setting()
     material = replace(bench.material(), estimator=load_flow_estimator("packaged"))
     instruments = training._instruments(setting, material, torch.device("cpu"))
-    network = training._new_network(setting, bench.head).eval()
+    network = training._new_network(setting, bench.head)[0].eval()
     batch = next(bench.data["train"].batches(2))
     values = set()
     for form in ("in_loop", "measured", "precomputed"):

@@ -28,7 +28,7 @@ def test_a_model_comes_back_as_it_was_and_its_config_says_what_is_needed_to_use_
     assert config.head == head.fingerprint
     stored = json.loads((folder / "config.json").read_text())
     assert stored == {
-        "version": 2, "head": head.fingerprint, "n_shape": 4, "n_expression": 3, "n_albedo": 2, "encoder": "compact",
+        "version": 3, "head": head.fingerprint, "n_shape": 4, "n_expression": 3, "n_albedo": 2, "encoder": "compact",
         "features": 16, "image_size": 128, "crop_scale": 1.25, "camera": "orthographic",
         "assumed_focal": None,
     }  # fmt: skip
@@ -40,7 +40,7 @@ def test_a_model_comes_back_as_it_was_and_its_config_says_what_is_needed_to_use_
         ("{", "is not JSON"),
         ("[]", "is of another version"),
         ('{"variant": "full", "train": {}}', "is of another version of this package; train the model anew"),
-        ('{"version": 2, "head": "x"}', r"config\.json: n_shape: Field required"),
+        ('{"version": 3, "head": "x"}', r"config\.json: n_shape: Field required"),
     ],
 )
 def test_a_config_that_cannot_be_read_says_so_in_a_line(folder: Path, content: str, expected: str) -> None:

@@ -1,0 +1,93 @@
+"""The shared encoder: what it is built of, and published weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from mfnet.errors import UserError
+
+
+class PixelRange(NamedTuple):
+    """What an encoder expects of pixels in [0, 1]: minus the mean, over the spread; of red, green and blue."""
+
+    mean: tuple[float, float, float]
+    spread: tuple[float, float, float]
+
+
+CENTRED = PixelRange((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# torchvision's weights were trained on ImageNet's pixels; DECA's on pixels as they are (its datasets divide by 255).
+IMAGENET = PixelRange((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+UNCHANGED = PixelRange((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class CompactEncoder(nn.Sequential):
+    """Seven convolutions that keep the layout of a small crop; for two CPU cores.
+
+    The first one already strides by four: at full resolution two cores would spend a third of their time there.
+    """
+
+    def __init__(self, features: int) -> None:
+        layers: list[nn.Module] = []
+        channels = 3
+        for width, kernel, stride in (
+            (48, 7, 4), (48, 3, 1), (96, 3, 2), (96, 3, 1), (160, 3, 2), (160, 3, 1), (224, 3, 2),
+        ):  # fmt: skip
+            layers += [
+                nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(channels * 16, features), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+def build_encoder(name: str, features: int) -> nn.Sequential:
+    """An encoder with random weights, by the name that `network.encoder` has."""
+    if name == "compact":
+        return CompactEncoder(features)
+    from torchvision import models  # noqa: PLC0415  takes seconds, and the compact encoder does without
+
+    encoder = getattr(models, name)(weights=None)
+    width = encoder.fc.in_features
+    encoder.fc = nn.Identity()
+    return nn.Sequential(encoder, nn.Linear(width, features), nn.ReLU(inplace=True))
+
+
+def load_encoder(encoder: nn.Sequential, path: Path) -> tuple[PixelRange, str]:
+    """Start an encoder from a torchvision state dict, or from DECA's (keys `E_flame` and `encoder.`).
+
+    Returns:
+        The pixels that these weights were trained on, and a sentence that says what was taken of the file and what not.
+
+    Raises:
+        UserError: there is no file, or it is not that encoder's; the compact encoder has no published weights.
+    """
+    if not path.is_file():
+        raise UserError(f"no file at {path}; expected a state dict of the encoder, or null")
+    if isinstance(encoder, CompactEncoder):
+        raise UserError(f"{path} cannot be loaded into the compact encoder; expected null, or a ResNet as the encoder")
+    body = encoder[0]
+    try:
+        safe = path.suffix == ".safetensors"
+        loaded: Any = load_file(path) if safe else torch.load(path, weights_only=True, map_location="cpu")
+        of_deca = "E_flame" in loaded
+        state = {key.removeprefix("encoder."): value for key, value in loaded.get("E_flame", loaded).items()}
+        expected = body.state_dict()
+        missing = [key for key in expected if key not in state]
+        if missing:
+            raise UserError(f"{path} lacks {missing[0]}; expected the encoder that network names")
+        body.load_state_dict({key: state[key] for key in expected})
+    except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
+        raise UserError(f"{path} does not fit the encoder ({str(error)[:200]})") from error
+    left = [key for key in state if key not in expected] + [key for key in loaded if of_deca and key != "E_flame"]
+    pixels, whose = (UNCHANGED, "DECA's, of plain pixels") if of_deca else (IMAGENET, "torchvision's, of ImageNet's")
+    not_taken = f"not taken: {', '.join(sorted(left))}" if left else "nothing else is in it"
+    return pixels, f"{len(expected)} tensors of the encoder from {path} ({whose}); {not_taken}"
