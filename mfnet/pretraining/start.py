@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mfnet.data.landmarks import OUTER_EYES
+from mfnet.errors import UserError
 from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_axis_angle
-from mfnet.method.checkpoint import Checkpoint
+from mfnet.method.checkpoint import Checkpoint, History
 from mfnet.method.network import TYPICAL_SCALE, Parameters, decode, in_front_of
 from mfnet.method.start import FOLDER, DensePoints, StartConfig, StartNetwork, write_start
 from mfnet.pretraining.people import KnownPhotographs, People
@@ -34,8 +36,8 @@ _N_SKINS = 256
 _HELD_OUT_SEED, _N_HELD_OUT_SKINS, _HELD_OUT_BATCHES = 10**6, 64, 24
 _MOST_VIEWS = 4
 # Errors count in these units: metres of the skin, halves of the crop, radians and so on.
-WEIGHTS = {"vertices": 100.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
-_WARMUP = 300
+WEIGHTS = {"vertices": 200.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
+_WARMUP, _CONSTANT = 300, 0.7
 _JUDGE_EVERY, _LOG_EVERY = 10, 200
 
 
@@ -132,10 +134,39 @@ def _at_rest(jaw: Tensor) -> Tensor:
     return torch.cat([still, still, jaw, still, still], 1)
 
 
+def falls_from(steps: int) -> int:
+    """The step from which on the learning rate of a training of so many falls."""
+    return round(_CONSTANT * steps)
+
+
 def learning_rate_at(step: int, steps: int, highest: float) -> float:
-    """A short warm-up, then half a cosine down to a hundredth."""
-    along = step / steps
-    return highest * min((step + 1) / _WARMUP, 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * along))))
+    """A short warm-up, then constant, then straight down to a hundredth."""
+    left = (steps - step) / (steps - falls_from(steps))
+    return highest * min((step + 1) / _WARMUP, 1.0, 0.01 + 0.99 * left)
+
+
+class _Checkpoints:
+    """Of a training while its rate is constant, from where one of more steps goes on, and of its end."""
+
+    def __init__(self, work: Path, settings: dict[str, Any]) -> None:
+        self._falls_from = falls_from(settings["steps"])
+        of_any_length = {name: value for name, value in settings.items() if name != "steps"}
+        self._constant = Checkpoint(work / "constant", json.dumps(of_any_length))
+        self._falling = Checkpoint(work / "falling", json.dumps(settings))
+
+    def save(self, network: Any, optimizer: Any, step: int, history: History) -> None:
+        (self._constant if step <= self._falls_from else self._falling).save(network, optimizer, step, history)
+
+    def restore(self, network: Any, optimizer: Any) -> tuple[int, History]:
+        step, history = self._falling.restore(network, optimizer)
+        if step:
+            return step, history
+        step, history = self._constant.restore(network, optimizer)
+        if step > self._falls_from:
+            raise UserError(
+                f"start: trained for {step} steps already; expected --steps {math.ceil(step / _CONSTANT)} or more"
+            )
+        return step, history
 
 
 def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetwork, list]:
@@ -143,7 +174,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
 
     Args:
         settings: encoder, features, steps, images, learning_rate, seed.
-        work: folder of the checkpoint.
+        work: folder of the checkpoints; a training of more steps goes on from one of fewer.
         workers: processes that make the batches.
 
     Returns:
@@ -156,8 +187,8 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     network = StartNetwork(settings["encoder"], settings["features"], directions, vertices).to(device)
     judge = Judge(head, directions, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
-    checkpoint = Checkpoint(work, json.dumps(settings))
-    start, history = checkpoint.restore(network, optimizer)
+    checkpoints = _Checkpoints(work, settings)
+    start, history = checkpoints.restore(network, optimizer)
     data = StepBatches(steps, settings["images"], settings["seed"])
     # A forked process could not use numba's threads, which the rasterizer has.
     loader = DataLoader(
@@ -168,7 +199,9 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     for step, known in enumerate(map(lambda one: _on(device, one), loader), start):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
-        parameters, points = network(known.images)
+        # Geometry stays in float32, where millimetres survive.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            parameters, points = (type(said)(*map(_single, said)) for said in network(known.images))
         losses = judge.losses(parameters, points, known)
         loss = torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()
         optimizer.zero_grad()
@@ -183,7 +216,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
             recent = []
             told = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
             print(f"step {step + 1}/{steps}  {told}  {time.monotonic() - began:.0f} s", flush=True)
-            checkpoint.save(network, optimizer, step + 1, history)
+            checkpoints.save(network, optimizer, step + 1, history)
     return network.cpu().eval(), history
 
 
@@ -226,6 +259,10 @@ def _on(device: torch.device, known: KnownPhotographs) -> KnownPhotographs:
     return KnownPhotographs(images.to(device), placed, lens.to(device), vertices.to(device), landmarks.to(device))
 
 
+def _single(part: Tensor) -> Tensor:
+    return part.float() if part.is_floating_point() else part
+
+
 def _on_one_thread(worker: int) -> None:
     numba.set_num_threads(1)
     torch.set_num_threads(1)
@@ -236,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--encoder", default="compact")
     parser.add_argument("--features", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=24000)
     parser.add_argument("--images", type=int, default=32, help="of a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

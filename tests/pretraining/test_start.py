@@ -8,6 +8,7 @@ import pytest
 import roma
 import torch
 
+from mfnet.errors import UserError
 from mfnet.head import Directions, HeadModel
 from mfnet.method.network import Parameters
 from mfnet.method.start import DensePoints, load_start
@@ -95,6 +96,18 @@ def test_a_resumed_training_goes_on_as_an_unbroken_one(tmp_path: Path, monkeypat
     resumed, _ = train(settings, tmp_path / "b", workers=0)
     for name, value in unbroken.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_longer_training_goes_on_from_where_the_rate_of_a_shorter_one_fell(tmp_path: Path) -> None:
+    settings = {"encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "seed": 0}
+    train({**settings, "steps": 4}, tmp_path / "a", workers=0)
+    longer, curve = train({**settings, "steps": 8}, tmp_path / "a", workers=0)
+    at_once, _ = train({**settings, "steps": 8}, tmp_path / "b", workers=0)
+    assert [step for step, _ in curve] == [2, 4, 6, 8]
+    for name, value in longer.state_dict().items():
+        assert torch.equal(value, at_once.state_dict()[name]), name
+    with pytest.raises(UserError, match="trained for 6 steps already; expected --steps 9 or more"):
+        train({**settings, "steps": 4}, tmp_path / "a", workers=0)
 
 
 def test_what_is_packaged_says_the_same_as_what_was_trained(
