@@ -50,6 +50,9 @@ def changed(params: Params, settings: Iterable[str]) -> Params:
 class Silent:
     """Records nothing of a training."""
 
+    def begin(self, start: str) -> None:
+        """See `mfnet.method.training.Recorder`."""
+
     def log(self, step: int, values: dict[str, float]) -> None:
         """See `mfnet.method.training.Recorder`."""
 

@@ -157,6 +157,7 @@ class TrainParams(Section):
     multiop_pairs: Count = 4
     texture_size: Annotated[int, Field(ge=32, le=1024)] = 128
     jitter: Fraction = 0.05
+    fewer_views: Fraction = 0.0
     log_every: Count = 10
     picture_every: Count = 200
     checkpoint_every: Count = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from joblib import Parallel, delayed, parallel_config
@@ -21,6 +22,18 @@ def progress(items: Iterable[Item], label: str | None, total: int | None = None)
     """Pass items on, showing how many have gone by; None shows nothing."""
     hidden = label is None
     yield from tqdm(items, desc=label, total=total, mininterval=0.5 if os.isatty(2) else 20, ncols=90, disable=hidden)
+
+
+def made_beside(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map(make, items)`, the next result being made in a thread while the caller works with this one."""
+    with ThreadPoolExecutor(1) as pool:
+        following: Future[Result] | None = None
+        for item in items:
+            ready, following = following, pool.submit(make, item)
+            if ready is not None:
+                yield ready.result()
+        if following is not None:
+            yield following.result()
 
 
 def parallel_map(

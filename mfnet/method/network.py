@@ -72,9 +72,12 @@ class RoleFusion(nn.Module):
         super().__init__()
         self.roles = nn.Parameter(torch.randn(self.ROLES, features) / features**0.5)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Of features [B, N, F]: [B, 3 F]."""
-        shares = (features @ self.roles.mT).softmax(1)
+    def forward(self, features: Tensor, telling: Tensor | None = None) -> Tensor:
+        """Of features [B, N, F]: [B, 3 F]; only of the views that are `telling`, [B, N] bool, where that is given."""
+        fit = features @ self.roles.mT
+        if telling is not None:
+            fit = fit.masked_fill(~telling[..., None], -torch.inf)
+        shares = fit.softmax(1)
         return (shares.mT @ features).flatten(1)
 
 
@@ -111,22 +114,23 @@ class MFNet(nn.Module):
         self.pixel_mean.copy_(self.pixel_mean.new_tensor(pixels.mean)[:, None, None])
         self.pixel_spread.copy_(self.pixel_spread.new_tensor(pixels.spread)[:, None, None])
 
-    def forward(self, images: Tensor) -> Parameters:
+    def forward(self, images: Tensor, telling: Tensor | None = None) -> Parameters:
         """Regress.
 
         Args:
             images: [B, N, 3, S, S] RGB in [0, 1], the N views of each person.
+            telling: [B, N] bool, the views that shape, expression and jaw are told from; None: all.
         """
-        return self.parameters_of(self.features(images))
+        return self.parameters_of(self.features(images), telling)
 
     def features(self, images: Tensor) -> Tensor:
         """What the encoder makes of each photograph, [B, N, F], of images [B, N, 3, S, S]."""
         pixels = (images.flatten(0, 1) - self.pixel_mean) / self.pixel_spread
         return self.encoder(pixels).unflatten(0, images.shape[:2])
 
-    def parameters_of(self, features: Tensor) -> Parameters:
-        """The parameters that features [B, N, F] stand for."""
-        shape, expression, jaw = self.shared_head(self.fusion(features)).split(self._shared_sizes, 1)
+    def parameters_of(self, features: Tensor, telling: Tensor | None = None) -> Parameters:
+        """The parameters that features [B, N, F] stand for; see `forward`."""
+        shape, expression, jaw = self.shared_head(self.fusion(features, telling)).split(self._shared_sizes, 1)
         rotation, camera, albedo, light = self.view_head(features).split(self._view_sizes, 2)
         ambient = torch.zeros_like(light[..., :3]) + _TYPICAL_AMBIENT
         light = _SPREAD["light"] * light + torch.nn.functional.pad(ambient, (0, 24))

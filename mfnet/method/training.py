@@ -6,37 +6,36 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mfnet.config import LossParams, NetworkParams, TrainParams
-from mfnet.data.batches import TripletBatch, TripletData, augment
-from mfnet.data.pairs import PAIRS
+from mfnet.data.batches import TripletBatch, TripletData
+from mfnet.data.steps import StepBatches
 from mfnet.errors import about
 from mfnet.flow import FlowEstimator
-from mfnet.head import Directions, Flame, HeadModel
-from mfnet.method.checkpoint import Checkpoint
+from mfnet.head import Directions, HeadModel
+from mfnet.method.checkpoint import Checkpoint, History
 from mfnet.method.encoders import load_encoder
-from mfnet.method.losses import Evidence, compute_losses, multiview_optical, multiview_projection, total
-from mfnet.method.multiview import measured_pairs, project_pairs, render_pairs
-from mfnet.method.network import MFNet, Parameters, decode, in_front_of
+from mfnet.method.losses import total
+from mfnet.method.network import MFNet, Parameters
+from mfnet.method.objective import Instruments, losses_of, select_pairs, select_views
 from mfnet.method.start import start_from
-from mfnet.method.validation import landmark_error, training_picture
-from mfnet.method.views import Decoder, Scene, ViewPairs
-from mfnet.parallel import progress
+from mfnet.method.validation import Judge
+from mfnet.parallel import made_beside, progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 # Held-out people are looked at once in so many times that the losses are logged.
 _VALIDATE_EVERY = 10
+# Away from the seeds of the batches.
+_OF_SELECTION = 10**6 // 2
 
 
 @dataclass(frozen=True)
@@ -95,58 +94,12 @@ class Recorder(Protocol):
         ...
 
 
-class Instruments(NamedTuple):
-    """What a training step uses besides the network: two decoders, one of the landmarks alone, and F of equation 6."""
-
-    decoder: Decoder
-    landmark_flame: Flame
-    estimator: FlowEstimator
-
-
 def seed_everything(seed: int) -> None:
     """One seed for every generator, and deterministic kernels where there are any."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  for libraries that draw from the global generator
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def losses_of(
-    instruments: Instruments, parameters: Parameters, batch: TripletBatch, loss: LossParams, selection: Tensor | None
-) -> dict[str, Tensor]:
-    """All terms of equation 11; the multi-view one over the selected pairs (None: 0)."""
-    parameters = in_front_of(parameters, batch.lens)
-    projected = decode(instruments.landmark_flame, parameters, lens=batch.lens).landmarks[..., :2]
-
-    def multiview() -> Tensor:
-        if selection is None or not loss.weights["multiop"]:
-            return projected.new_zeros(())
-        return multiview_term(instruments, Scene(parameters, batch.images, batch.lens), batch, loss, selection)
-
-    return compute_losses(Evidence(batch.landmarks.flatten(0, 1), projected, parameters, multiview))
-
-
-def multiview_term(
-    instruments: Instruments, scene: Scene, batch: TripletBatch, loss: LossParams, selection: Tensor
-) -> Tensor:
-    """Equation 6 over selected pairs [M, 2], in the form that the loss names."""
-    decoder, estimator, form = instruments.decoder, instruments.estimator, loss.multiop_form
-    pairs = ViewPairs.of_batch(batch, selection, consistency=loss.consistency or form == "precomputed")
-    if form == "in_loop":
-        rendered = render_pairs(decoder, scene, pairs)
-        return multiview_optical(estimator, rendered.photograph, rendered.rendered, rendered.mask)
-    projected = (
-        project_pairs(decoder, scene, pairs)
-        if form == "precomputed"
-        else measured_pairs(decoder, scene, pairs, estimator)
-    )
-    return multiview_projection(projected.projected, projected.target, projected.mask)
-
-
-def select_pairs(batch: int, count: int, generator: torch.Generator) -> Tensor:
-    """Ordered pairs for one step, [M, 2] triplet and index into `PAIRS`, at most one per triplet."""
-    triplet = torch.randperm(batch, generator=generator)[:count]
-    return torch.stack([triplet, torch.randint(len(PAIRS), (len(triplet),), generator=generator)], 1)
 
 
 def learning_rate_at(step: int, params: TrainParams) -> float:
@@ -182,32 +135,54 @@ def train(
     (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
     recorder.begin(begun)
     network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=params.learning_rate))
-    validation = material.validation.spread(params.validate_on)
-    picture = partial(training_picture, network, instruments.decoder, material.validation, fabric.device)
     checkpoint = Checkpoint(folder, json.dumps([setting.as_dict(), material.digest]))
     start, history = checkpoint.restore(network, optimizer)
-    for step, values in history:
-        recorder.log(step, values)
-    values = history[-1][1] if history else {}
-    clock = _clock()
-    for step in progress(range(start, params.steps), label, params.steps - start):
-        losses = _step(fabric, network, optimizer, instruments, setting, material.train, step)
-        done, last = step + 1, step + 1 == params.steps
+    diary = _Diary(params, recorder, Judge(network, instruments, material.validation, params, fabric.device), history)
+    steps = StepBatches(material.train, params.batch, params.jitter, setting.seed)
+    batches = made_beside(steps.batch, range(start, params.steps))
+    for step, batch in enumerate(progress(batches, label, params.steps - start), start):
+        losses = _step(fabric, network, optimizer, instruments, setting, batch.to(fabric.device), step)
+        diary.write(step + 1, losses)
+        if step + 1 == params.steps or (step + 1) % params.checkpoint_every == 0:
+            checkpoint.save(network, optimizer, step + 1, diary.history)
+    diary.close()
+    checkpoint.remove()
+    return network.module.cpu(), {name: value for name, value in diary.last.items() if name != "steps_per_second"}
+
+
+class _Diary:
+    """What a training tells on the way: losses and speed, sometimes how it does on held-out people, and pictures."""
+
+    def __init__(self, params: TrainParams, recorder: Recorder, judge: Judge, history: History) -> None:
+        """Repeat to the recorder what was told before an interruption."""
+        self.history, self._params, self._recorder, self._judge = history, params, recorder, judge
+        for step, values in history:
+            recorder.log(step, values)
+        self._began, self._written = time.monotonic(), 0
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The newest figures."""
+        return self.history[-1][1] if self.history else {}
+
+    def write(self, done: int, losses: dict[str, Tensor]) -> None:
+        """After so many steps, of which the last one had these losses."""
+        params, last = self._params, done == self._params.steps
+        self._written += 1
         if last or done % params.log_every == 0:
             values = {name: loss.item() for name, loss in losses.items()}
-            values |= {"learning_rate": learning_rate_at(step, params), "steps_per_second": (done - start) / clock()}
+            values["learning_rate"] = learning_rate_at(done - 1, params)
+            values["steps_per_second"] = self._written / (time.monotonic() - self._began)
             if last or done % (_VALIDATE_EVERY * params.log_every) == 0:
-                error = landmark_error(network, instruments.landmark_flame, validation, params.batch, fabric.device)
-                values["landmark_error_validation"] = error
-            history.append((done, values))
-            recorder.log(done, values)
+                values["landmark_error_validation"] = self._judge.landmark_error()
+            self.history.append((done, values))
+            self._recorder.log(done, values)
         if not last and done % params.picture_every == 0:
-            recorder.picture(done, picture())
-        if last or done % params.checkpoint_every == 0:
-            checkpoint.save(network, optimizer, done, history)
-    recorder.picture(params.steps, picture())
-    checkpoint.remove()
-    return network.module.cpu(), {name: value for name, value in values.items() if name != "steps_per_second"}
+            self._recorder.picture(done, self._judge.picture())
+
+    def close(self) -> None:
+        """The last picture, also where all steps had been taken before an interruption."""
+        self._recorder.picture(self._params.steps, self._judge.picture())
 
 
 def _fabric(params: TrainParams) -> Fabric:
@@ -217,26 +192,21 @@ def _fabric(params: TrainParams) -> Fabric:
     return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=params.precision)
 
 
-def _clock() -> Callable[[], float]:
-    """Seconds from now on."""
-    began = time.monotonic()
-    return lambda: time.monotonic() - began
-
-
 def _step(
-    fabric: Fabric, network: Any, optimizer: Any, instruments: Instruments, setting: Setting, data: TripletData,
+    fabric: Fabric, network: Any, optimizer: Any, instruments: Instruments, setting: Setting, batch: TripletBatch,
     step: int,
 ) -> dict[str, Tensor]:  # fmt: skip
     """One step of gradient descent; the losses by name, `loss` in all."""
     params = setting.train
-    generator = torch.Generator().manual_seed(setting.seed * 10**6 + step)
-    batch = _next_batch(data, setting, step, generator).to(fabric.device)
+    generator = torch.Generator().manual_seed(setting.seed * 10**6 + step + _OF_SELECTION)
+    triplets, views = batch.images.shape[:2]
+    telling = select_views(triplets, views, params.fewer_views, generator).to(fabric.device)
     late = step >= params.multiop_after * params.steps
-    selected = select_pairs(len(batch.images), params.multiop_pairs, generator).to(fabric.device) if late else None
+    selected = select_pairs(triplets, params.multiop_pairs, generator).to(fabric.device) if late else None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate_at(step, params)
     # Fabric runs the network in the chosen precision; geometry stays in float32, where millimetres survive.
-    losses = losses_of(instruments, Parameters(*network(batch.images)), batch, setting.loss, selected)
+    losses = losses_of(instruments, Parameters(*network(batch.images, telling)), batch, setting.loss, selected)
     loss = total(losses, setting.loss.weights)
     optimizer.zero_grad()
     fabric.backward(loss)
@@ -260,18 +230,5 @@ def _new_network(setting: Setting, head: HeadModel) -> tuple[MFNet, str]:
 
 
 def _instruments(setting: Setting, material: Material, device: torch.device) -> Instruments:
-    directions, head = setting.directions, material.head
-    landmarks = Flame(head, directions.n_shape, directions.n_expression, landmarks_only=True)
-    decoder = Decoder.of(head, directions, setting.image_size, setting.train.texture_size)
-    return Instruments(decoder.to(device), landmarks.to(device), material.estimator.to(device))
-
-
-def _next_batch(data: TripletData, setting: Setting, step: int, generator: torch.Generator) -> TripletBatch:
-    """The step's batch: a function of seed and step, so that a resumed run sees what an unbroken one would."""
-    size = setting.train.batch
-    per_epoch = max(1, len(data) // size)
-    epoch = torch.Generator().manual_seed(setting.seed * 10**6 + step // per_epoch)
-    order = torch.randperm(len(data), generator=epoch)
-    place = step % per_epoch * size
-    batch = data.batch(order[place : place + size].tolist())
-    return augment(batch, setting.train.jitter, generator)
+    sizes = setting.image_size, setting.train.texture_size
+    return Instruments.of(material.head, setting.directions, *sizes, material.estimator).to(device)

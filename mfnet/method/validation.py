@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import nn
 
+from mfnet.config import TrainParams
 from mfnet.data.batches import TripletData
 from mfnet.data.landmarks import OUTER_EYES
 from mfnet.data.pairs import PAIRS, VIEWS
 from mfnet.head import Flame
 from mfnet.method.multiview import render_pairs
 from mfnet.method.network import Parameters, decode, in_front_of
+from mfnet.method.objective import Instruments
 from mfnet.method.views import Decoder, Scene, ViewPairs
 
 # Under each photograph the render that the picture shows there, of another view's texture.
 _PICTURED_PAIRS = (("left", "front"), ("front", "left"), ("front", "right"))
+
+
+class Judge(NamedTuple):
+    """Looks at a network in training.
+
+    network: in training mode, which it is left in; instruments: what draws it; held_out: the people; params: how many
+    of them count, and how many at a time; device: where it works.
+    """
+
+    network: nn.Module
+    instruments: Instruments
+    held_out: TripletData
+    params: TrainParams
+    device: torch.device
+
+    def landmark_error(self) -> float:
+        """See `landmark_error`."""
+        some = self.held_out.spread(self.params.validate_on)
+        return landmark_error(self.network, self.instruments.landmark_flame, some, self.params.batch, self.device)
+
+    def picture(self) -> np.ndarray:
+        """See `training_picture`."""
+        return training_picture(self.network, self.instruments.decoder, self.held_out, self.device)
 
 
 @torch.no_grad()

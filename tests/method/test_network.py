@@ -36,6 +36,20 @@ def test_roles_that_single_out_a_view_each_give_the_papers_concatenation() -> No
     torch.testing.assert_close(fusion(features[:, :1]), left.repeat(3)[None])
 
 
+def test_views_that_tell_nothing_might_as_well_not_be_there(directions: Directions) -> None:
+    network = MFNet("compact", 16, directions).eval()
+    images = torch.rand(2, 3, 3, 128, 128)
+    telling = torch.tensor([[True, False, True], [False, True, True]])
+    with torch.no_grad():
+        some, every = network(images, telling), network(images)
+        for person, kept in enumerate(telling):
+            fewer = network(images[person : person + 1, kept])
+            for name in ("shape", "expression", "jaw"):
+                torch.testing.assert_close(getattr(some, name)[person], getattr(fewer, name)[0])
+    for name in ("rotation", "camera", "albedo", "light"):
+        torch.testing.assert_close(getattr(some, name), getattr(every, name))
+
+
 def test_the_crop_of_a_head_beside_the_axis_looks_as_if_it_were_on_it(head: HeadModel, directions: Directions) -> None:
     """The network sees the same crop wherever in the photograph it lies; what it says must come out the same there."""
     flame, parameters = Flame(head, 4, 3), drawn(directions, 1, 1)

@@ -23,7 +23,8 @@ from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, HeadModel
 from mfnet.loss_terms import left_out
-from mfnet.method import training
+from mfnet.method import training, validation
+from mfnet.method.objective import losses_of
 from mfnet.method.training import Material, Setting
 from mfnet.reconstruct import Reconstructor
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
@@ -133,7 +134,7 @@ def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(training, "training_picture", interrupted)
+        broken.setattr(validation, "training_picture", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(bench, tmp_path / "model")
     resumed = run(bench, tmp_path / "model")
@@ -221,7 +222,7 @@ def test_all_forms_of_the_multiview_term_reach_shape_camera_and_rotation(bench: 
         for tensor in watched.values():
             tensor.retain_grad()
         loss = bench.params.loss.model_copy(update={"multiop_form": form})
-        terms = training.losses_of(instruments, parameters, batch, loss, torch.tensor([[0, 0], [1, 2]]))
+        terms = losses_of(instruments, parameters, batch, loss, torch.tensor([[0, 0], [1, 2]]))
         terms["multiop"].backward()
         values.add(terms["multiop"].item())
         for name, tensor in watched.items():

@@ -1,0 +1,33 @@
+"""Which triplets a training step sees, and how they are jittered: a function of seed and step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from mfnet.data.batches import TripletBatch, TripletData, augment
+
+
+class StepBatches(NamedTuple):
+    """The batch of every step, so that a resumed training sees what an unbroken one would.
+
+    data: the triplets; size: of a batch; jitter: see `augment`; seed: of order and jitter.
+    """
+
+    data: TripletData
+    size: int
+    jitter: float
+    seed: int
+
+    def batch(self, step: int) -> TripletBatch:
+        """Every epoch all triplets in an order of its own, but for those that fill no whole batch."""
+        per_epoch = max(1, len(self.data) // self.size)
+        order = torch.randperm(len(self.data), generator=self.generator(step // per_epoch))
+        place = step % per_epoch * self.size
+        drawn = self.data.batch(order[place : place + self.size].tolist())
+        return augment(drawn, self.jitter, self.generator(step))
+
+    def generator(self, step: int) -> torch.Generator:
+        """Random numbers of a step."""
+        return torch.Generator().manual_seed(self.seed * 10**6 + step)
