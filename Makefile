@@ -7,13 +7,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers with two threads each on two cores: who waits must not spin.
 test: export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install repro test tables check clean
+.PHONY: install demo repro test tables check clean
 
 install: $(READY)
 
 repro: $(READY)
 	python -m dvc repro
 	@echo "open reports/index.html; compare runs with: mlflow ui --backend-store-uri sqlite:///mlflow.db"
+
+demo: $(READY)
+	mfnet demo
 
 test: $(READY)
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests

@@ -1,4 +1,4 @@
-"""`mfnet reconstruct | evaluate | convert | doctor`.
+"""`mfnet reconstruct | demo | evaluate | convert | doctor`.
 
 Each command imports what it needs, so that `mfnet --help` answers at once.
 """
@@ -42,6 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct.add_argument("--out", type=Path, default=Path("out"), help="folder to write")
     reconstruct.add_argument("--landmarks", type=Path, help="landmarks.parquet of the photographs' data set")
     reconstruct.set_defaults(run=_reconstruct)
+
+    demo = commands.add_parser("demo", help="a page with two reconstructions, of a generated person and of a real one")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write")
+    demo.set_defaults(run=_demo)
 
     evaluate = commands.add_parser("evaluate", help="score a method on the FaceScape benchmark")
     evaluate.add_argument(
@@ -110,6 +114,12 @@ def _reconstruct(options: argparse.Namespace) -> None:
     reconstructor(options.photographs, landmarks, options.focal, options.expressions).save(options.out)
     first = ", mesh_first.glb" if options.expressions == "each" else ""
     print(f"wrote {options.out}/mesh.obj, mesh.glb{first}, texture.png, confidence.png, overlay.png, parameters.json")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from mfnet.app.demo import write_demo  # noqa: PLC0415
+
+    print(f"open {write_demo(options.out)}")
 
 
 def _given_landmarks(photographs: list[Path], path: Path) -> list[np.ndarray]:

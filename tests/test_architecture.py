@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 # Top to bottom: each room uses only those under it. Of `evaluation` each part likewise.
 ROOMS = [
     "mfnet.cli",
+    "mfnet.app",
     "mfnet.evaluation.report",
     "mfnet.evaluation.statistics.headline",
     "mfnet.evaluation.attribution",

@@ -108,6 +108,16 @@ class Sitting:
         self.backdrops = {name: draw_background(self._rng, IMAGE_SIZE, plain=True) for name in CAMERA_YAW}
         self.cameras = {name: draw_camera(self._rng, studio=True) for name in CAMERA_YAW}
 
+    def photographs(self, shot: Shot) -> dict[int, np.ndarray]:
+        """What the shot's camera writes under each illumination, RGB uint8; draws the grain."""
+        sight = self.photographer.see(shot.normals, shot.projected, IMAGE_SIZE)
+        backdrop, camera = self.backdrops[shot.camera], self.cameras[shot.camera]
+        return {
+            illumination: self.photographer.develop(sight.lit(light, backdrop), camera)
+            for illumination, light in shot.lights.items()
+            if not _is_missing(self.subject, shot.recording, shot.camera, illumination)
+        }
+
     def shots(self) -> Iterator[Shot]:
         """Every recording from every camera, in order; only once."""
         rng, sculptor = self._rng, self._sculptor
@@ -132,15 +142,10 @@ def _photograph_subject(subject: int, root: Path, head_path: Path, params: Synth
     sitting = Sitting(subject, sculptor_of(head_path), params, seed)
     outcome, errs = of_person(f"{subject:03d}", sitting.person), np.random.default_rng([seed, 5, subject])
     for shot in sitting.shots():
-        sight = sitting.photographer.see(shot.normals, shot.projected, IMAGE_SIZE)
-        for illumination, light in shot.lights.items():
-            if _is_missing(subject, shot.recording, shot.camera, illumination):
-                continue
+        for illumination, image in sitting.photographs(shot).items():
             photograph = Photograph(subject, sitting.session, shot.recording, shot.camera, illumination)
             target = root / photograph.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            picture = sight.lit(light, sitting.backdrops[shot.camera])
-            image = sitting.photographer.develop(picture, sitting.cameras[shot.camera])
             write_png(target, image)
             outcome.add(str(photograph.path), shot.landmarks, shot.yaw, errs, params.landmark_error)
     return outcome

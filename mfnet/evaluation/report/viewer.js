@@ -28,14 +28,28 @@
     return geometry;
   }
 
+  // Puts a head into a scene: by its errors' colours at once, or a textured one as soon as it has been read.
+  function put(head, scene, draw) {
+    if (!head.glb) {
+      const skin = new THREE.MeshLambertMaterial({ vertexColors: true, side: THREE.DoubleSide });
+      scene.add(new THREE.Mesh(geometryOf(head), skin), new THREE.AmbientLight(0xffffff, 0.35));
+      return;
+    }
+    new THREE.GLTFLoader().parse(bytes(head.glb), "", (content) => {
+      const middle = new THREE.Box3().setFromObject(content.scene).getCenter(new THREE.Vector3());
+      content.scene.scale.setScalar(1000);
+      content.scene.position.copy(middle).multiplyScalar(-1000);
+      // A photograph's light is in its texture already.
+      scene.add(content.scene, new THREE.AmbientLight(0xffffff, 0.75));
+      draw();
+    });
+  }
+
   function show(canvas) {
     const scene = new THREE.Scene();
-    const mesh = new THREE.Mesh(
-      geometryOf(data.heads[canvas.dataset.head]),
-      new THREE.MeshLambertMaterial({ vertexColors: true, side: THREE.DoubleSide })
-    );
-    const light = new THREE.DirectionalLight(0xffffff, 0.8);
-    scene.add(mesh, light, new THREE.AmbientLight(0xffffff, 0.35));
+    const head = data.heads[canvas.dataset.head];
+    const light = new THREE.DirectionalLight(0xffffff, head.glb ? 0.3 : 0.8);
+    scene.add(light);
     const camera = new THREE.PerspectiveCamera(24, 1, 1, 5000);
     camera.position.set(0, 0, 760);
     const controls = new THREE.TrackballControls(camera, canvas);
@@ -57,9 +71,11 @@
       controls.handleResize();
       light.position.copy(camera.position).add(new THREE.Vector3(-200, 250, 0));
       renderer.setSize(width, height, false);
+      renderer.outputEncoding = head.glb ? THREE.sRGBEncoding : THREE.LinearEncoding;
       renderer.render(scene, camera);
       canvas.getContext("2d").drawImage(renderer.domElement, 0, 0);
     }
+    put(head, scene, draw);
     controls.addEventListener("change", draw);
     new ResizeObserver(draw).observe(canvas);
     return controls;

@@ -18,7 +18,7 @@ _LIBRARY_END = "THREE.GLTFLoader=GLTFLoader;})();"
 
 
 class Heads:
-    """The heads of a page, coloured by their errors."""
+    """The heads of a page, coloured by their errors or by a texture."""
 
     def __init__(self) -> None:
         self._heads: list[dict[str, object]] = []
@@ -34,6 +34,13 @@ class Heads:
             "vertices": _text(steps),
             "colours": _text(_palette_indices(heat.error)),
         }
+        return self._figure(head, caption)
+
+    def textured(self, glb: bytes, caption: str) -> str:
+        """HTML of a head in a GLB file, metres and y up, to be turned where it stands."""
+        return self._figure({"glb": base64.b64encode(glb).decode()}, caption)
+
+    def _figure(self, head: dict[str, object], caption: str) -> str:
         # A head that is shown twice is stored once.
         if head not in self._heads:
             self._heads.append(head)
