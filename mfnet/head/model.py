@@ -177,6 +177,12 @@ class HeadModel:
         excluded = self.regions["eyes"] | self.regions["mouth"]
         return self.regions["face"][self.faces].all(1) & ~excluded[self.faces].any(1)
 
+    @property
+    def skull_and_neck(self) -> np.ndarray:
+        """[F] bool: triangles with no vertex in any region."""
+        named = np.any(list(self.regions.values()), 0)
+        return ~named[self.faces].any(1)
+
     def save(self, path: str | Path) -> None:
         """Write the model as a compressed ``.npz``, displacements to 1e-4 mm; the same model gives the same bytes."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NAMED}

@@ -28,8 +28,11 @@ from mfnet.render import Renderer
 from mfnet.render.camera import Crop, Lens, centred_intrinsics
 from mfnet.render.texture import complete_texture
 
-# Pixels a side: of the texture, and of the photographs' crops that it is sampled from and the shape is drawn over.
-_TEXTURE_SIZE, _CLOSE_UP_SIZE = 512, 512
+# Pixels a side: of the texture, of the crops that the shape is drawn over, and of the wider ones that the texture is
+# sampled from, for a crop around the landmarks cuts off hair and neck.
+_TEXTURE_SIZE, _CLOSE_UP_SIZE, _SURROUNDINGS_SIZE = 512, 512, 832
+_WIDER = _SURROUNDINGS_SIZE / _CLOSE_UP_SIZE
+_ALL = 0.999
 Photograph = np.ndarray | str | Path
 
 
@@ -231,7 +234,7 @@ class Reconstructor:
         """
         if not photographs:
             raise UserError("reconstruct: no photograph given; expected one to any number of views")
-        squares, close_ups = [], []
+        squares, surroundings = [], []
         for position, photograph in enumerate(photographs):
             image = photograph if isinstance(photograph, np.ndarray) else read_image(Path(photograph))
             if image is None:
@@ -242,8 +245,8 @@ class Reconstructor:
                 raise UserError(f"reconstruct: no face found in photograph {position + 1} of {len(photographs)}")
             pinhole = self._pinhole(photograph, image, focal) if self.in_perspective else None
             squares.append(self.square(image, np.asarray(points), pinhole))
-            close_ups.append(_pixels(cut(image, squares[-1].crop, _CLOSE_UP_SIZE)))
-        return self._reconstruct(squares, torch.stack(close_ups).to(self.device), expressions == "each")
+            surroundings.append(_surroundings(image, squares[-1].crop))
+        return self._reconstruct(squares, torch.stack(surroundings).to(self.device), expressions == "each")
 
     def _pinhole(self, photograph: Photograph, image: np.ndarray, focal: float | None) -> np.ndarray | None:
         if focal is None and not isinstance(photograph, np.ndarray):
@@ -259,7 +262,7 @@ class Reconstructor:
 
     @cached_property
     def _renderer(self) -> Renderer:
-        return Renderer(self.head, _CLOSE_UP_SIZE, _TEXTURE_SIZE, n_albedo=0).to(self.device)
+        return Renderer(self.head, _SURROUNDINGS_SIZE, _TEXTURE_SIZE, n_albedo=0).to(self.device)
 
     def _find(self, image: np.ndarray) -> np.ndarray | None:
         if self._detector is None:
@@ -267,14 +270,20 @@ class Reconstructor:
         return self._detector("", image)
 
     @torch.no_grad()
-    def _reconstruct(self, squares: list[Square], close_ups: Tensor, each: bool) -> Reconstruction:
+    def _reconstruct(self, squares: list[Square], surroundings: Tensor, each: bool) -> Reconstruction:
         parameters, lens = self.predict([squares], each)
         decoded = decode(self.flame, parameters, lens=lens)
         toward = None if lens is None else lens.toward(decoded.projected, decoded.camera[:, :1])
-        view = self._renderer.view(decoded.vertices, decoded.projected, toward)
-        textures, weights = self._renderer.extract_inside(close_ups, view)
+        view = self._renderer.view(decoded.vertices, decoded.projected / _WIDER, toward)
+        sampled, weights = self._renderer.extract_inside(surroundings, view)
+        textures, photographed = sampled.split([3, 1], 1)
+        weights = weights * (photographed > _ALL)
         texture, confidence = complete_texture(textures[None], weights[None])
-        shapes = self._renderer.depth_shading(view)
+        beside = (_SURROUNDINGS_SIZE - _CLOSE_UP_SIZE) // 2
+        close_ups, shapes = (
+            picture[:, :3, beside:-beside, beside:-beside]
+            for picture in (surroundings, self._renderer.depth_shading(view))
+        )
         overlay = torch.where(shapes > 0, 0.35 * close_ups + 0.65 * shapes, close_ups)
 
         first = self._head(parameters.shape, *(_first(part) for part in (parameters.expression, parameters.jaw)))
@@ -299,6 +308,13 @@ class Reconstructor:
             uv_coordinates=self.head.uv_coordinates,
             uv_faces=self.head.uv_faces,
         )
+
+
+def _surroundings(image: np.ndarray, crop: Crop) -> Tensor:
+    """Around the crop, [4, S, S] in [0, 1]: the photograph, and where it is one."""
+    wider, size = crop._replace(side=crop.side * _WIDER), _SURROUNDINGS_SIZE
+    photographed = cut(np.full_like(image, 255), wider, size)
+    return torch.cat([_pixels(cut(image, wider, size)), _pixels(photographed)[:1]])
 
 
 def _first(part: Tensor) -> Tensor:

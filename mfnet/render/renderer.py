@@ -34,6 +34,7 @@ class Renderer(nn.Module):
 
     faces: Tensor
     face_region: Tensor
+    skull_and_neck: Tensor
     albedo_mean: Tensor
     albedo_basis: Tensor
 
@@ -51,6 +52,7 @@ class Renderer(nn.Module):
         self.space = TextureSpace(head, texture_size)
         self.register_buffer("faces", torch.tensor(head.faces), persistent=False)
         self.register_buffer("face_region", torch.tensor(head.face_region), persistent=False)
+        self.register_buffer("skull_and_neck", torch.tensor(head.skull_and_neck), persistent=False)
         mean = torch.tensor(head.albedo_mean).permute(2, 0, 1).float()
         basis = torch.tensor(head.albedo_basis[:n_albedo].astype("float32")).permute(0, 3, 1, 2)
         resize = nn.functional.interpolate
@@ -95,7 +97,7 @@ class Renderer(nn.Module):
     def extract_inside(self, photograph: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """`extract`, its weight also by how far inside the silhouette: for a head that does not fit to the pixel."""
         texture, weight = self.extract(photograph, view)
-        return texture, weight * coverage(self.space, view.projected, self.faces, view.fragments)
+        return texture, weight * coverage(self.space, view.projected, self.faces, view.fragments, self.skull_and_neck)
 
     def render(self, texture: Tensor, view: View) -> Tensor:
         """Equation 4: the texture [B, C, T, T] as the camera sees it, [B, C, H, W], 0 outside the head."""

@@ -15,6 +15,8 @@ _DEPTH_TOLERANCE = 0.01
 _OUTSIDE = 2.0
 # Of the image's width: so near to the silhouette a head that does not quite fit may show the background.
 _SILHOUETTE = 1 / 64
+# Times that of skull and neck, whose place in a photograph only the face tells.
+_LOOSE = 3
 _HARDLY_SEEN = 0.02
 
 
@@ -91,20 +93,33 @@ def extract_texture(
     return texture, weight
 
 
-def coverage(space: TextureSpace, projected: Tensor, faces: Tensor, fragments: Fragments) -> Tensor:
+def coverage(
+    space: TextureSpace, projected: Tensor, faces: Tensor, fragments: Fragments, loose: Tensor | None = None
+) -> Tensor:
     """How far inside the head's silhouette a photograph shows each texel, [B, 1, T, T] in [0, 1].
 
-    Arguments are those of `extract_texture`. 0 up to a 64th of the image's width from the silhouette, where a head that
-    does not quite fit takes the background for skin, and 1 from a 32nd on. The photograph's border counts as one, for
-    the true silhouette may lie just beyond it.
+    0 up to a 64th of the image's width from the silhouette, where a head that does not quite fit takes the
+    background for skin, and 1 from a 32nd on; of loose triangles at three times that distance. The photograph's
+    border counts as silhouette, for the true one may lie just beyond it.
+
+    Args:
+        space, projected, faces, fragments: as for `extract_texture`.
+        loose: [F] bool, triangles that no landmark holds in place; None: there are none.
     """
-    radius = max(1, round(_SILHOUETTE * fragments.pix_to_face.shape[-1]))
-    window, around = 2 * radius + 1, (radius, radius, radius, radius)
     background = (fragments.pix_to_face < 0).to(projected.dtype)[:, None]
-    inside = 1 - max_pool2d(pad(background, around, value=1), window, 1)
-    inside = inside * avg_pool2d(inside, window, 1, radius)
     position = space.unwrap(projected[..., :2], faces)
-    return grid_sample(inside, position, align_corners=False, padding_mode="border")
+
+    def inside(margin: float) -> Tensor:
+        radius = max(1, round(margin * fragments.pix_to_face.shape[-1]))
+        window, around = 2 * radius + 1, (radius, radius, radius, radius)
+        kept = 1 - max_pool2d(pad(background, around, value=1), window, 1)
+        kept = kept * avg_pool2d(kept, window, 1, radius)
+        return grid_sample(kept, position, align_corners=False, padding_mode="border")
+
+    if loose is None:
+        return inside(_SILHOUETTE)
+    of_loose = loose[space.fragment_faces.clamp(min=0)][:, None]
+    return torch.where(of_loose, inside(_LOOSE * _SILHOUETTE), inside(_SILHOUETTE))
 
 
 def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,10 +159,15 @@ def fill_unseen(texture: Tensor, confidence: Tensor, fallback: Tensor) -> Tensor
 def complete_texture(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Several views' textures fused; what none saw is mirrored from the other side, else diffused in.
 
+    Light differs from side to side. So what is mirrored is shifted in colour to what was seen beside it.
+
     Arguments are those of `fuse_textures`, and so is the confidence returned beside the texture [B, 3, T, T].
     """
     fused, confidence = fuse_textures(textures, weights)
     texture, known = mirror_unseen(fused, confidence)
+    seen, on_both_sides = confidence > 0, (confidence > 0) & (confidence.flip(-1) > 0)
+    shift = diffuse(fused - fused.flip(-1), on_both_sides)
+    texture = torch.where(seen, texture, (texture + shift).clamp(0, 1))
     return diffuse(texture, known > 0), confidence
 
 

@@ -305,3 +305,25 @@ def test_normals_in_texture_space_are_those_of_the_surface(head: HeadModel) -> N
     agreement = (torch.nn.functional.normalize(flat, dim=-1) * normals[covered]).sum(-1)
     assert agreement.median() > 0.99
     assert (agreement > 0).double().mean() > 0.98
+
+
+def test_skull_and_neck_are_kept_further_from_the_silhouette_than_the_face(head: HeadModel) -> None:
+    renderer, view = seen(head, 0.0)
+    arguments = (renderer.space, view.projected, renderer.faces, view.fragments)
+    everywhere, by_region = coverage(*arguments), coverage(*arguments, renderer.skull_and_neck)
+    loose = renderer.skull_and_neck[renderer.space.fragment_faces.clamp(min=0)][:, None]
+    assert torch.equal(everywhere[~loose], by_region[~loose])
+    assert (by_region[loose] <= everywhere[loose] + 1e-6).all()
+    assert (by_region[loose] > 0.5).sum() < 0.8 * (everywhere[loose] > 0.5).sum()
+
+
+def test_what_is_mirrored_has_the_light_of_where_it_goes() -> None:
+    detail = torch.rand(1, 3, 16, 8) * 0.2
+    left, right = 0.2 + detail, 0.6 + detail.flip(-1)
+    textures = torch.cat([left, right], -1)[None]
+    weights = torch.ones(1, 1, 1, 16, 16)
+    weights[..., :3] = 0
+    texture, confidence = complete_texture(textures, weights)
+    # Half as bright and of the same detail: what is mirrored continues what was seen beside it.
+    torch.testing.assert_close(texture, torch.cat([left, right], -1), atol=1e-5, rtol=0)
+    assert (confidence[..., :3] == 0).all()
