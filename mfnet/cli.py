@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     reconstruct = commands.add_parser("reconstruct", help="photographs to mesh, texture and pictures")
     reconstruct.add_argument("photographs", nargs="+", type=Path, help="front, left, right; one to any number")
     reconstruct.add_argument(
-        "--model", type=Path, help="folder written by train; default: models/mfnet, or else the packaged network"
+        "--model", type=Path, help="folder written by train, or packaged; default: models/mfnet, or else packaged"
     )
     reconstruct.add_argument("--fit", action="store_true", help="no network: fit the head of params.yaml to landmarks")
     reconstruct.add_argument("--refine", action="store_true", help="optimise the answer by landmarks, points and flow")
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument(
         "method", nargs="?", default="mfnet", help="mfnet, refined, mean_head, landmark_fit or oracle_fit"
     )
-    evaluate.add_argument("--model", type=Path, default=_TRAINED, help="folder written by train")
+    evaluate.add_argument("--model", type=Path, default=_TRAINED, help="folder written by train, or packaged")
     evaluate.add_argument("--strict", action="store_true", help="without the benchmark's oddities")
     evaluate.add_argument("--out", type=Path, default=Path("scores.csv"), help="one row per image")
     evaluate.set_defaults(run=_evaluate)
@@ -104,9 +104,9 @@ def _reconstruct(options: argparse.Namespace) -> None:
         params = load_params()
         reconstructor = Reconstructor.fitting(open_head(params.head), crop_setting(params), params.fit)
     else:
-        model = options.model or (_TRAINED if _TRAINED.exists() else None)
-        print(f"network: {model or 'packaged'}")
-        reconstructor = Reconstructor.packaged() if model is None else Reconstructor.load(model)
+        model = options.model or (_TRAINED if _TRAINED.exists() else "packaged")
+        print(f"network: {model}")
+        reconstructor = Reconstructor.open(model)
     if options.refine:
         reconstructor = reconstructor.refined(load_params().fit)
     if options.focal is not None and not reconstructor.in_perspective:

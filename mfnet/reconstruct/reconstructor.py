@@ -109,6 +109,11 @@ class Reconstructor:
         return Reconstructor._of_network(network, head, setting, place, in_perspective=config.camera == "pinhole")
 
     @staticmethod
+    def open(model: str | Path, device: str | None = None) -> Reconstructor:
+        """A folder that the train stage wrote, or "packaged"."""
+        return Reconstructor.packaged(device) if str(model) == "packaged" else Reconstructor.load(model, device)
+
+    @staticmethod
     def packaged(device: str | None = None) -> Reconstructor:
         """The network and the head that come with the package; no training is needed."""
         place = _device(device)

@@ -36,7 +36,7 @@ def build_method(name: str, params: Params, photographs: Photographs, model: Pat
         name: of `METHODS`.
         params: the head, and how fits and submissions are to be.
         photographs: of the benchmark.
-        model: folder of a trained model, which MFNet is, refined or not; the others need none.
+        model: folder of a trained model, or "packaged": what MFNet is, refined or not; the others need none.
 
     Raises:
         UserError: there is no such method, or it needs a model and has none.
@@ -45,7 +45,7 @@ def build_method(name: str, params: Params, photographs: Photographs, model: Pat
     if name in (MFNET, REFINED):
         if model is None:
             raise UserError(f"evaluate: {name} needs a trained model; expected its folder")
-        reconstructor = Reconstructor.load(model)
+        reconstructor = Reconstructor.open(model)
         if name == REFINED:
             reconstructor = reconstructor.refined(params.fit, workers)
         return ParametricMethod(reconstructor, photographs, submit, params.evaluate.batch)
