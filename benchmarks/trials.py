@@ -13,25 +13,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from mfnet.config import Params
-from mfnet.data.batches import TripletData
-from mfnet.data.faces import FaceStore
-from mfnet.data.flow_store import FlowStore
 from mfnet.evaluation.benchmark import plan, run
 from mfnet.evaluation.methods.jobs import Photographs
 from mfnet.evaluation.methods.registry import MFNET, build_method
 from mfnet.evaluation.statistics.summary import summarise
 from mfnet.flow import weights_files
-from mfnet.method.training import Material, Setting, train
-from mfnet.reconstruct.model_folder import ModelConfig, write_model
-from mfnet.settings import directions, open_benchmark, open_detector, open_flow_estimator, open_head
+from mfnet.method.start import start_files
+from mfnet.method.training import train
+from mfnet.settings import open_benchmark, open_detector
 from pipeline.tracking import made_from
+from pipeline.training_run import FACES, FLOW, TRIPLETS, material_of, setting_of, write_trained
 
 FOLDER = Path("data/trials")
-FACES, TRIPLETS, FLOW = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
 
 
 def changed(params: Params, settings: Iterable[str]) -> Params:
@@ -72,32 +68,24 @@ def trial(params: Params, flow: Path = FLOW) -> dict[str, float]:
         measured; an interrupted training goes on, and its minutes are then those of the last part.
     """
     settings = params.model_dump_json(exclude={"engine", "synthesize", "fit", "ablation"})
-    inputs = [params.head.path, FACES, TRIPLETS, flow, params.data.facescape, *weights_files(params.flow.estimator)]
+    weights = [*weights_files(params.flow.estimator), *start_files()]
+    inputs = [params.head.path, FACES, TRIPLETS, flow, params.data.facescape, *weights]
     data = made_from(inputs)
     digest = hashlib.blake2b((settings + data).encode(), digest_size=8).hexdigest()
     known, folder = FOLDER / f"{digest}.json", FOLDER / digest
     if not known.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps(_train(params, folder, flow, data) | _score(params, folder)) + "\n")
+        known.write_text(json.dumps(_train(params, folder, flow) | _score(params, folder)) + "\n")
     scores: dict[str, float] = json.loads(known.read_text())
     return scores
 
 
-def _train(params: Params, folder: Path, flow: Path, digest: str) -> dict[str, float]:
-    table = pd.read_parquet(TRIPLETS)
-    stores = (FaceStore(FACES), FlowStore(flow, with_flow=params.loss.multiop_form == "precomputed"))
-    train_split, validation = (TripletData(table, split, *stores) for split in ("train", "validation"))
-    used, head = directions(params.head), open_head(params.head)
-    setting = Setting(params.seed, params.network, params.loss, params.train, used, params.data.image_size)
-    material = Material(train_split, validation, head, open_flow_estimator(params.flow), digest)
+def _train(params: Params, folder: Path, flow: Path) -> dict[str, float]:
+    material = material_of(params, params.loss, flow)
     began = time.monotonic()
-    network, values = train(setting, material, Silent(), folder)
+    network, values = train(setting_of(params, params.seed, params.loss), material, Silent(), folder)
     minutes = (time.monotonic() - began) / 60
-    config = ModelConfig(
-        head=head.fingerprint, **used._asdict(), encoder=params.network.encoder, features=params.network.features,
-        image_size=params.data.image_size, crop_scale=params.data.crop_scale,
-    )  # fmt: skip
-    write_model(folder, config, network, head)
+    write_trained(folder, params, network, material.head)
     return {"minutes": minutes, "landmark_error_percent": 100 * values["landmark_error_validation"]}
 
 

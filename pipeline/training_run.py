@@ -14,6 +14,8 @@ from mfnet.data.batches import TripletData
 from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import FlowStore
 from mfnet.flow import weights_files
+from mfnet.head import HeadModel
+from mfnet.method.network import MFNet
 from mfnet.method.start import start_files
 from mfnet.method.training import Material, Setting, train
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
@@ -55,6 +57,34 @@ class CurveRecorder:
         table[["step", _VALIDATION]].dropna().to_csv(self._folder / "validation.csv", index=False)
 
 
+def setting_of(params: Params, seed: int, loss: LossParams) -> Setting:
+    """What params.yaml says of a training with such a seed and loss."""
+    return Setting(seed, params.network, loss, params.train, directions(params.head), params.data.image_size)
+
+
+def material_of(params: Params, loss: LossParams, flow: Path = FLOW) -> Material:
+    """What the stages before have made of the photographs; flow: folder of the flow store."""
+    head, estimator = open_head(params.head), open_flow_estimator(params.flow)
+    table = pd.read_parquet(TRIPLETS)
+    stores = (FaceStore(FACES), FlowStore(flow, with_flow=loss.multiop_form == "precomputed"))
+    in_perspective = params.network.camera == "pinhole"
+    train_split, validation = (TripletData(table, split, *stores, in_perspective) for split in ("train", "validation"))
+    start = start_files() if params.network.weights == "packaged" else []
+    read = [params.head.path, FACES, TRIPLETS, flow, *weights_files(params.flow.estimator), *start]
+    return Material(train_split, validation, head, estimator, made_from(read))
+
+
+def write_trained(folder: Path, params: Params, network: MFNet, head: HeadModel) -> None:
+    """Write a trained network as a model's folder."""
+    data, of_network = params.data, params.network
+    config = ModelConfig(
+        head=head.fingerprint, **directions(params.head)._asdict(), encoder=of_network.encoder,
+        features=of_network.features, image_size=data.image_size, crop_scale=data.crop_scale,
+        camera=of_network.camera, assumed_focal=of_network.assumed_focal,
+    )  # fmt: skip
+    write_model(folder, config, network, head)
+
+
 def run_training(stage: str, name: str, params: Params, seed: int, loss: LossParams) -> None:
     """Write models/NAME/ and reports/curves/NAME/ (losses.csv, validation.csv, pictures).
 
@@ -64,7 +94,6 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
         params: all of params.yaml.
         seed, loss: of this training.
     """
-    setting = Setting(seed, params.network, loss, params.train, directions(params.head), params.data.image_size)
     inputs = [params.head.path, FACES, TRIPLETS, FLOW]
     logged = {name: getattr(params, name).model_dump(mode="json") for name in ("head", "network", "train", "flow")}
     logged |= {"seed": seed, "loss": loss.model_dump()}
@@ -75,25 +104,10 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
         whole_folder(curves) as curves_folder,
         whole_folder(model, resume=True) as model_folder,
     ):
-        head, estimator = open_head(params.head), open_flow_estimator(params.flow)
-        table = pd.read_parquet(TRIPLETS)
-        stores = (FaceStore(FACES), FlowStore(FLOW, with_flow=loss.multiop_form == "precomputed"))
-        in_perspective = params.network.camera == "pinhole"
-        train_split, validation = (
-            TripletData(table, split, *stores, in_perspective) for split in ("train", "validation")
-        )
-        start = start_files() if params.network.weights == "packaged" else []
-        digest = made_from([*inputs, *weights_files(params.flow.estimator), *start])
-        recorder = CurveRecorder(curves_folder)
-        material = Material(train_split, validation, head, estimator, digest)
-        network, values = train(setting, material, recorder, model_folder, stage)
+        recorder, material = CurveRecorder(curves_folder), material_of(params, loss)
+        network, values = train(setting_of(params, seed, loss), material, recorder, model_folder, stage)
         recorder.write()
-        config = ModelConfig(
-            head=head.fingerprint, **setting.directions._asdict(), encoder=params.network.encoder,
-            features=params.network.features, image_size=params.data.image_size, crop_scale=params.data.crop_scale,
-            camera=params.network.camera, assumed_focal=params.network.assumed_focal,
-        )  # fmt: skip
-        write_model(model_folder, config, network, head)
+        write_trained(model_folder, params, network, material.head)
         name_model(model_folder)
         mlflow.log_artifacts(str(model_folder), "model")
         print(", ".join(f"{name}: {value:.4g}" for name, value in values.items()))

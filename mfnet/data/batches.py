@@ -26,21 +26,23 @@ class TripletBatch(NamedTuple):
     """B triplets, views in the order front, left, right.
 
     images [B, 3, 3, S, S] in [0, 1]; landmarks [B, 3, 68, 2] in [-1, 1]; pairs [B, P, ...] in the order of
-    `mfnet.data.pairs.PAIRS`; lens of the B x 3 unrolled views where their focal lengths are known and to be used.
+    `mfnet.data.pairs.PAIRS`, None where nobody asks for them; lens of the B x 3 unrolled views where their focal
+    lengths are known and to be used.
     """
 
     images: Tensor
     landmarks: Tensor
-    pairs: PairEvidence
+    pairs: PairEvidence | None
     lens: Lens | None = None
 
     def to(self, device: torch.device) -> TripletBatch:
         """The batch on a device."""
+        pairs = None if self.pairs is None else self.pairs.to(device)
         lens = None if self.lens is None else self.lens.to(device)
-        return TripletBatch(self.images.to(device), self.landmarks.to(device), self.pairs.to(device), lens)
+        return TripletBatch(self.images.to(device), self.landmarks.to(device), pairs, lens)
 
 
-class TripletData(torch.utils.data.Dataset[TripletBatch]):
+class TripletData:
     """One split of the triplets, decoded as they are asked for."""
 
     def __init__(
@@ -58,46 +60,49 @@ class TripletData(torch.utils.data.Dataset[TripletBatch]):
         Raises:
             UserError: the flow is that of other triplets.
         """
-        self.rows = triplets[triplets["split"] == split]
-        flow.require(self.rows.index)
-        self._faces, self._flow = faces, flow
-        self._in_perspective = in_perspective and lenses_of(self.rows) is not None
+        flow.require(triplets.index[triplets["split"] == split])
+        self._faces, self._flow, self._in_perspective = faces, flow, in_perspective
+        self._open(triplets[triplets["split"] == split])
+
+    def _open(self, rows: pd.DataFrame) -> TripletData:
+        """Make these the triplets; their columns as arrays, for a table is slow to pick single rows from."""
+        self.rows = rows
+        self._images = [list(zip(rows[f"{v}_shard"], rows[f"{v}_row"], strict=True)) for v in VIEWS]
+        landmarks = [np.stack(rows[f"{v}_landmarks"]).reshape(-1, 68, 2) for v in VIEWS] if len(rows) else []
+        self._landmarks = torch.from_numpy(np.stack(landmarks, 1).astype(np.float32)) if landmarks else torch.zeros(0)
+        lens = lenses_of(rows) if self._in_perspective and len(rows) else None
+        self._lenses = None if lens is None else torch.from_numpy(lens.numbers()).view(-1, len(VIEWS), 3)
+        return self
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> TripletBatch:
-        row = self.rows.iloc[position]
-        images = np.stack([self._faces.image(row[f"{view}_shard"], row[f"{view}_row"]) for view in VIEWS])
-        landmarks = np.stack([np.asarray(row[f"{view}_landmarks"], np.float32).reshape(68, 2) for view in VIEWS])
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        lens = lenses_of(self.rows.iloc[[position]]) if self._in_perspective else None
-        return TripletBatch(pixels, torch.from_numpy(landmarks), self._flow.pairs(str(row.name)), lens)
-
-    def batch(self, positions: Iterable[int]) -> TripletBatch:
-        """The triplets at these positions of the split."""
-        images, landmarks, pairs, lenses = zip(*(self[position] for position in positions), strict=True)
-        lens = Lens.joined(lenses) if self._in_perspective else None
-        return TripletBatch(torch.stack(images), torch.stack(landmarks), PairEvidence.stack(list(pairs)), lens)
+    def batch(self, positions: Iterable[int], with_pairs: bool = True) -> TripletBatch:
+        """The triplets at these positions of the split; without their pairs where nothing looks at them."""
+        positions = list(positions)
+        images = np.stack([[self._faces.image(*view[place]) for view in self._images] for place in positions])
+        pixels = torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255
+        pairs = [self._flow.pairs(str(self.rows.index[place])) for place in positions] if with_pairs else None
+        lens = None if self._lenses is None else Lens.of_numbers(self._lenses[positions].flatten(0, 1).numpy())
+        return TripletBatch(
+            pixels, self._landmarks[positions], None if pairs is None else PairEvidence.stack(pairs), lens
+        )
 
     def spread(self, count: int) -> TripletData:
         """At most so many of the triplets, evenly spaced over the split."""
         if len(self) <= count:
             return self
-        fewer = copy(self)
-        fewer.rows = self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)]
-        return fewer
+        return copy(self)._open(self.rows.iloc[np.linspace(0, len(self) - 1, count).round().astype(int)])
 
     def against_reference(self) -> TripletData:
         """The same with the landmarks that an error is taken against in place of the detector's."""
-        judged = copy(self)
-        judged.rows = self.rows.assign(**{f"{v}_landmarks": self.rows[f"{v}_landmarks_reference"] for v in VIEWS})
-        return judged
+        reference = {f"{v}_landmarks": self.rows[f"{v}_landmarks_reference"] for v in VIEWS}
+        return copy(self)._open(self.rows.assign(**reference))
 
-    def batches(self, size: int) -> Iterator[TripletBatch]:
+    def batches(self, size: int, with_pairs: bool = True) -> Iterator[TripletBatch]:
         """All triplets once, in order."""
         for part in torch.arange(len(self)).split(size):
-            yield self.batch(part.tolist())
+            yield self.batch(part.tolist(), with_pairs)
 
 
 class _Jitter(NamedTuple):
@@ -143,7 +148,7 @@ def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> T
     return TripletBatch(
         (_moved(images, sampling, "bilinear") * gain * tint).clamp(0, 1),
         landmarks * drawn.flip[:, :, None] * drawn.scale[..., None, None] + drawn.shift[:, :, None],
-        _moved_pairs(batch.pairs, drawn, sampling),
+        None if batch.pairs is None else _moved_pairs(batch.pairs, drawn, sampling),
         lens,
     )
 

@@ -12,20 +12,22 @@ from mfnet.data.batches import TripletBatch, TripletData, augment
 class StepBatches(NamedTuple):
     """The batch of every step, so that a resumed training sees what an unbroken one would.
 
-    data: the triplets; size: of a batch; jitter: see `augment`; seed: of order and jitter.
+    data: the triplets; size: of a batch; jitter: see `augment`; seed: of order and jitter; pairs_from: the step from
+    which on something looks at pairs.
     """
 
     data: TripletData
     size: int
     jitter: float
     seed: int
+    pairs_from: int = 0
 
     def batch(self, step: int) -> TripletBatch:
         """Every epoch all triplets in an order of its own, but for those that fill no whole batch."""
         per_epoch = max(1, len(self.data) // self.size)
         order = torch.randperm(len(self.data), generator=self.generator(step // per_epoch))
         place = step % per_epoch * self.size
-        drawn = self.data.batch(order[place : place + self.size].tolist())
+        drawn = self.data.batch(order[place : place + self.size].tolist(), step >= self.pairs_from)
         return augment(drawn, self.jitter, self.generator(step))
 
     def generator(self, step: int) -> torch.Generator:

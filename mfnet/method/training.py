@@ -112,7 +112,7 @@ def learning_rate_at(step: int, params: TrainParams) -> float:
 
 
 def train(
-    setting: Setting, material: Material, recorder: Recorder, folder: Path, label: str = "train"
+    setting: Setting, material: Material, recorder: Recorder, folder: Path, label: str | None = "train"
 ) -> tuple[MFNet, dict[str, float]]:
     """Train a network.
 
@@ -134,11 +134,14 @@ def train(
     fabric = _fabric(params)
     (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
     recorder.begin(begun)
-    network, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=params.learning_rate))
+    network, optimizer = fabric.setup(
+        network, torch.optim.Adam(network.parameters(), lr=params.learning_rate, fused=True)
+    )
     checkpoint = Checkpoint(folder, json.dumps([setting.as_dict(), material.digest]))
     start, history = checkpoint.restore(network, optimizer)
     diary = _Diary(params, recorder, Judge(network, instruments, material.validation, params, fabric.device), history)
-    steps = StepBatches(material.train, params.batch, params.jitter, setting.seed)
+    pairs_from = math.ceil(params.multiop_after * params.steps) if setting.loss.weights["multiop"] else params.steps
+    steps = StepBatches(material.train, params.batch, params.jitter, setting.seed, pairs_from)
     batches = made_beside(steps.batch, range(start, params.steps))
     for step, batch in enumerate(progress(batches, label, params.steps - start), start):
         losses = _step(fabric, network, optimizer, instruments, setting, batch.to(fabric.device), step)
@@ -201,8 +204,8 @@ def _step(
     generator = torch.Generator().manual_seed(setting.seed * 10**6 + step + _OF_SELECTION)
     triplets, views = batch.images.shape[:2]
     telling = select_views(triplets, views, params.fewer_views, generator).to(fabric.device)
-    late = step >= params.multiop_after * params.steps
-    selected = select_pairs(triplets, params.multiop_pairs, generator).to(fabric.device) if late else None
+    asked = batch.pairs is not None
+    selected = select_pairs(triplets, params.multiop_pairs, generator).to(fabric.device) if asked else None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate_at(step, params)
     # Fabric runs the network in the chosen precision; geometry stays in float32, where millimetres survive.

@@ -57,7 +57,7 @@ def landmark_error(network: nn.Module, flame: Flame, data: TripletData, batch: i
     errors = []
     sides = np.stack([[crop[2] for crop in data.rows[f"{view}_crop"]] for view in VIEWS], 1) / 2
     start = 0
-    for loaded in data.against_reference().batches(batch):
+    for loaded in data.against_reference().batches(batch, with_pairs=False):
         triplets = loaded.to(device)
         parameters = in_front_of(Parameters(*network(triplets.images)), triplets.lens)
         projected = decode(flame, parameters, lens=triplets.lens).landmarks[..., :2].view_as(triplets.landmarks)

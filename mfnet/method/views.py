@@ -68,6 +68,7 @@ class ViewPairs(NamedTuple):
         triplet, pair = selection.unbind(1)
         n_views = batch.images.shape[1]
         view_a, view_b = torch.tensor(PAIR_VIEWS, device=pair.device)[pair].unbind(1)
+        assert batch.pairs is not None
         evidence = batch.pairs.at((triplet, pair))
         if not consistency:
             evidence = evidence._replace(consistency=None)

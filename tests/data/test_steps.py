@@ -18,12 +18,12 @@ class Numbered:
     def __len__(self) -> int:
         return self._triplets
 
-    def batch(self, positions: Iterable[int]) -> TripletBatch:
+    def batch(self, positions: Iterable[int], with_pairs: bool) -> TripletBatch:
         numbers = torch.tensor(list(positions)).float()
         n = len(numbers)
         images = (numbers / 255).view(n, 1, 1, 1, 1).expand(n, 3, 3, 8, 8)
         evidence = PairEvidence(torch.ones(n, 4, 1, 2, 2), torch.ones(n, 4, 1, 2, 2), None)
-        return TripletBatch(images, torch.zeros(n, 3, 68, 2), evidence)
+        return TripletBatch(images, torch.zeros(n, 3, 68, 2), evidence if with_pairs else None)
 
 
 def drawn(steps: StepBatches, step: int) -> list[int]:
@@ -42,6 +42,12 @@ def test_every_epoch_has_every_triplet_once_and_in_another_order(monkeypatch: py
     for epoch in epochs:
         assert sorted(chain(*epoch)) == list(range(12))
     assert epochs[0] != epochs[1]
+
+
+def test_pairs_are_loaded_only_for_those_who_look_at_them() -> None:
+    steps = of(12, 4)._replace(pairs_from=5)
+    assert steps.batch(4).pairs is None
+    assert steps.batch(5).pairs is not None
 
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
