@@ -27,7 +27,7 @@ from mfnet.config import FitParams
 from mfnet.data.batches import TripletBatch
 from mfnet.data.pairs import PAIR_VIEWS, PAIRS, REVERSED_PAIRS, PairEvidence
 from mfnet.errors import UserError
-from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks
 from mfnet.fitting.landmark_fit import LandmarkFit
 from mfnet.flow import FlowEstimator, load_flow_estimator
 from mfnet.head import Directions, HeadModel, anny_head
@@ -134,7 +134,9 @@ class Triplets:
         """With the flow stage's masks, consistency and targets by an estimator."""
         yaws = torch.rad2deg(self.true.rotation[..., 1])
         masks = pair_landmark_masks(self.landmarks, yaws, PAIR_VIEWS, _SIZE // _STRIDE)
-        guided = GuidedFlow(self.head, _DIRECTIONS, FitParams(), _SIZE, estimator)(self.images, self.landmarks, yaws)
+        guided = GuidedFlow(self.head, by_landmarks(self.head, _DIRECTIONS, FitParams()), _SIZE, estimator)(
+            self.images, self.landmarks, yaws
+        )
         return self._with(guided.flow[:, REVERSED_PAIRS], guided.agreement[:, :, None].float(), masks)
 
     def exactly(self) -> TripletBatch:

@@ -1,22 +1,18 @@
 """The pictures of the packaged head in README and docs: `python benchmarks/head_pictures.py`, half a minute.
 
-Writes docs/figures/astronaut.jpg (a portrait, the head fitted to its landmarks over it, the head turned), heads.jpg
-(people drawn from the packaged head) and landmarks.jpg (the 68 landmarks from five yaws).
+Writes docs/figures/heads.jpg (people drawn from the packaged head) and landmarks.jpg (the 68 landmarks from five yaws).
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
 import torch
 
 from mfnet.evaluation.sheets import contact_sheet
 from mfnet.head import Flame, anny_head
-from mfnet.reconstruct import Reconstructor
 from mfnet.render.rasterize import rasterize
 from mfnet.render.shading import vertex_normals
 from mfnet.synthesis.person import Sculptor, draw_performance, draw_person, skin_canvas
@@ -44,21 +40,6 @@ def grey(vertices: np.ndarray, yaw: float) -> np.ndarray:
     picture[fragments.pix_to_face[0].numpy() < 0] = 1
     small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.repeat((255 * small).astype(np.uint8)[..., None], 3, 2)
-
-
-def astronaut() -> list[np.ndarray]:
-    """Photograph, shape over it, the head from the front and turned."""
-    landmarks = np.array(json.loads(Path("tests/astronaut_landmarks.json").read_text())["landmarks"])
-    reconstructor = Reconstructor.fitting(anny_head())
-    result = reconstructor([skimage.data.astronaut()], [landmarks])
-    eyes = np.linalg.norm(landmarks[36] - landmarks[45])
-    missed = np.linalg.norm(result.landmarks[0] - landmarks, axis=1)[17:].mean() / eyes
-    print(f"landmarks 17 to 67 missed by {missed:.2%}, largest shape {np.abs(result.parameters['shape']).max():.1f}")
-    crop = result.cameras[0].crop
-    low = np.array([crop.centre_x, crop.centre_y]) - crop.side / 2
-    rows, columns = (slice(int(edge), int(edge + crop.side)) for edge in low[::-1])
-    photograph = skimage.data.astronaut()[rows, columns]
-    return [photograph, result.overlays[0], grey(result.vertices, 0), grey(result.vertices, 45)]
 
 
 def people(count: int = 16) -> list[np.ndarray]:
@@ -95,9 +76,8 @@ def landmarks() -> list[np.ndarray]:
 
 
 def main() -> None:
-    """Write the three pictures."""
+    """Write the two pictures."""
     for name, pictures, columns in (
-        ("astronaut", astronaut(), 4),
         ("heads", people(), 8),
         ("landmarks", landmarks(), 5),
     ):

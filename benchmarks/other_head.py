@@ -28,7 +28,7 @@ from mfnet.synthesis.facescape_tree import synthesize_facescape
 from pipeline.outputs import whole_folder
 from pipeline.tracking import made_from
 
-MODEL, ROOT = Path("models/mfnet"), Path("data/other_head/facescape")
+ROOT = Path("data/other_head/facescape")
 
 
 def make(head_path: Path, params: Params) -> None:
@@ -42,9 +42,9 @@ def make(head_path: Path, params: Params) -> None:
     note.write_text(made_of)
 
 
-def landmark_gap(params: Params, root: Path) -> float:
+def landmark_gap(params: Params, model: Path, root: Path) -> float:
     """How far the landmarks of the lab's frontal photographs lie from those of the heads fitted to the scans, in mm."""
-    reconstructor = Reconstructor.load(MODEL, "cpu")
+    reconstructor = Reconstructor.open(model, "cpu")
     photographs = Photographs(root, Sidecar(root))
     gaps = []
     for item in Benchmark(root).lab():
@@ -67,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("head", type=Path, help="head.npz of another make")
     parser.add_argument("--views", nargs="+", type=int, help="of the lab; all of params.yaml's if none is named")
+    parser.add_argument("--model", type=Path, default=Path("models/mfnet"), help="a trained folder, or packaged")
     options = parser.parse_args()
     params = load_params()
     make(options.head, params)
@@ -74,10 +75,10 @@ def main() -> None:
     scores = {}
     for name in METHODS:
         jobs = plan(Benchmark(ROOT), options.views or params.evaluate.lab_views, three_view=name not in ONE_VIEW)
-        scores[name] = run(build_method(name, params, photographs, MODEL), jobs, params.engine.workers)
+        scores[name] = run(build_method(name, params, photographs, options.model), jobs, params.engine.workers)
     trainings = {name: [table] for name, table in scores.items()}
     for root in (params.data.facescape, ROOT):
-        print(f"landmarks of {root} off the fitted heads': {landmark_gap(params, root):.2f} mm")
+        print(f"landmarks of {root} off the fitted heads': {landmark_gap(params, options.model, root):.2f} mm")
     for table in (mean_table(trainings), difference_table(trainings, MFNET)):
         print(table.drop(columns="trainings").to_markdown(index=False), end="\n\n")
 

@@ -21,9 +21,17 @@ from mfnet.method.start import load_start, resized
 from mfnet.method.views import Decoder, Scene, ViewPairs
 from mfnet.render.camera import Lens
 
-# Photographs [B, N, 3, S, S] in [0, 1], their landmarks [B, N, 68, 2] in [-1, 1] and, where known, the pinholes of the
-# unrolled views: to heads.
-Guide = Callable[[Tensor, Tensor, Lens | None], Parameters]
+
+class Guide(NamedTuple):
+    """What places a head model in photographs.
+
+    directions: how many of the head's it tells.
+    place: photographs [B, N, 3, S, S] in [0, 1], their landmarks [B, N, 68, 2] in [-1, 1] and, where known, the
+        pinholes of the unrolled views: to the heads in them.
+    """
+
+    directions: Directions
+    place: Callable[[Tensor, Tensor, Lens | None], Parameters]
 
 
 class MeasuredFlow(NamedTuple):
@@ -37,22 +45,24 @@ class MeasuredFlow(NamedTuple):
     agreement: Tensor
 
 
-def guide_of(head: HeadModel, directions: Directions, fit: FitParams) -> tuple[Guide, Directions]:
-    """What places a head model in photographs, and how many of its directions that tells.
+def by_landmarks(head: HeadModel, directions: Directions, fit: FitParams) -> Guide:
+    """A fit of any head model to the landmarks."""
+    place = LandmarkFit(head, directions, fit)
+    return Guide(directions, lambda images, landmarks, lens: place(landmarks, lens))
 
-    The packaged network for its own head, which costs nothing beside the flow; for every other head a fit to landmarks.
-    """
+
+def by_network(head: HeadModel) -> Guide | None:
+    """The packaged network, which costs nothing beside the flow; None for a head that is not its own."""
     start, config = load_start()
     if head.fingerprint != config.head:
-        by_landmarks = LandmarkFit(head, directions, fit)
-        return lambda images, landmarks, lens: by_landmarks(landmarks, lens), directions
+        return None
     network = start.mfnet
 
     @torch.no_grad()
-    def by_network(images: Tensor, landmarks: Tensor, lens: Lens | None) -> Parameters:
+    def place(images: Tensor, landmarks: Tensor, lens: Lens | None) -> Parameters:
         return in_front_of(network.to(images.device)(resized(images, config.image_size)), lens)
 
-    return by_network, config.directions
+    return Guide(config.directions, place)
 
 
 class GuidedFlow:
@@ -63,21 +73,18 @@ class GuidedFlow:
     moves by a pixel or two.
     """
 
-    def __init__(
-        self, head: HeadModel, directions: Directions, fit: FitParams, image_size: int, estimator: FlowEstimator
-    ) -> None:
+    def __init__(self, head: HeadModel, guide: Guide, image_size: int, estimator: FlowEstimator) -> None:
         """Guide by a head model.
 
         Args:
             head: the head model.
-            directions: how many of the head's.
-            fit: to the landmarks, of a head that the packaged network does not know.
+            guide: places it.
             image_size: of the photographs' squares.
             estimator: of the flow.
         """
-        self._guide, told = guide_of(head, directions, fit)
+        self._place = guide.place
         # Skin and light fill only what a does not see, which the mask leaves out.
-        plain = told._replace(n_albedo=1)
+        plain = guide.directions._replace(n_albedo=1)
         self._decoder = Decoder.of(head, plain, image_size, image_size)
         self._estimator = estimator
 
@@ -91,7 +98,7 @@ class GuidedFlow:
             lens: of the unrolled views, where the focal lengths are known.
         """
         decoder, size = self._decoder.to(images.device), images.shape[-1]
-        head = self._guide(images, landmarks, lens)
+        head = self._place(images, landmarks, lens)
         head = head._replace(albedo=head.albedo.new_zeros(*images.shape[:2], 1))
         scene = Scene(head, images, lens)
         masks = pair_landmark_masks(landmarks, yaws, PAIR_VIEWS, size)

@@ -8,7 +8,7 @@ import torch
 
 from mfnet.config import load_params
 from mfnet.data.faces import FaceStore
-from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks, by_network
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import weights_files
 from mfnet.method.start import start_files
@@ -27,7 +27,8 @@ def stage() -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         estimator = open_flow_estimator(params.flow).to(device)
         head, used = open_head(params.head), directions(params.head)
-        guided = GuidedFlow(head, used, params.fit, params.data.image_size, estimator)
+        guide = by_network(head) or by_landmarks(head, used, params.fit)
+        guided = GuidedFlow(head, guide, params.data.image_size, estimator)
         grid = FlowGrid(params.flow.stride, params.flow.batch)
         began = time.monotonic()
         digest = made_from([*inputs, *weights_files(params.flow.estimator), *start_files()])

@@ -20,7 +20,7 @@ from mfnet.data.multipie import CAMERA_YAW
 from mfnet.data.pairs import PAIRS, VIEWS, PairEvidence
 from mfnet.data.triplets import mine_triplets
 from mfnet.errors import UserError
-from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, HeadModel
@@ -153,7 +153,9 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel) -> Tripl
     triplets = mined(faces[0])
     target = tree.parent / "flow"
     store = FaceStore(faces[1])
-    guided = GuidedFlow(head, Directions(), FitParams(), RULES.image_size, load_flow_estimator("dis"))
+    guided = GuidedFlow(
+        head, by_landmarks(head, Directions(), FitParams()), RULES.image_size, load_flow_estimator("dis")
+    )
     summary = precompute_flow(triplets, store, guided, FlowGrid(4, 16), target, torch.device("cpu"), "")
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000

@@ -18,7 +18,7 @@ from mfnet.data.flow_store import FlowStore
 from mfnet.data.index import build_index
 from mfnet.data.triplets import mine_triplets
 from mfnet.errors import UserError
-from mfnet.fitting.guided_flow import GuidedFlow
+from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, HeadModel
@@ -76,7 +76,9 @@ def bench(head: HeadModel, tmp_path_factory: pytest.TempPathFactory) -> Workbenc
     faces, _ = preprocess(build_index(root / "tree"), root / "tree", rules, None, root / "faces", 1, focal=1500)
     triplets = mine_triplets(faces, 12, (15, 90), 0.15, 0)
     store = FaceStore(root / "faces")
-    guided = GuidedFlow(head, Directions(), params.fit, params.data.image_size, load_flow_estimator("classical"))
+    guided = GuidedFlow(
+        head, by_landmarks(head, Directions(), params.fit), params.data.image_size, load_flow_estimator("classical")
+    )
     precompute_flow(triplets, store, guided, FlowGrid(4, 16), root / "flow", torch.device("cpu"), "")
     stores = (store, FlowStore(root / "flow", with_flow=True))
     data = {split: TripletData(triplets, split, *stores, in_perspective=True) for split in ("train", "validation")}
