@@ -116,13 +116,17 @@ class NetworkParams(Section):
 
 
 class LossParams(Section):
-    """The weight of every term of equation 11, which pixels equation 6 trusts, and where its flow comes from."""
+    """The weight of every term of equation 11, and of how equations 6 and 7 are read.
+
+    Of equation 6 which pixels are trusted and where the flow comes from, of equation 7 how much each landmark counts.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Weight] = Field(init=False)
 
     consistency: bool = False
     multiop_form: Literal["in_loop", "measured", "precomputed"] = "in_loop"
+    landmark_weights: Literal["even", "by_error"] = "even"
 
     @model_validator(mode="before")
     @classmethod

@@ -38,7 +38,7 @@ def test_the_papers_numbers_are_in_params_paper() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loss.eyes", 1, r"loss: .*'eyes' is no term of the loss; known here: .*eye, lip"),
+        ("loss.eyes", 1, r"loss: .*'eyes' is no term of the loss; known here: .*eye, landmark_weights, lip"),
         ("loss", {"eye": 1}, r"loss: .*the weight of 'multiop' is missing"),
         ("lr", 1, r"lr: unknown key; known here: seed"),
         ("loss.eye", -1, r"loss\.eye: .*greater than or equal to 0"),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mfnet.data.landmarks import LANDMARK_SPREAD, N_LANDMARKS
 from mfnet.flow import FlowEstimator
 from mfnet.loss_terms import TERMS
 from mfnet.method.network import Parameters
@@ -52,9 +55,24 @@ def multiview_projection(projected: Tensor, target: Tensor, mask: Tensor) -> Ten
     return ((projected - target).abs().sum(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
 
 
-def single_view_keypoint(detected: Tensor, projected: Tensor) -> Tensor:
-    """Equation 7: mean L1 distance of the landmarks, [B, 68, 2] each; all 68 project into MF."""
-    return (detected - projected).abs().sum(-1).mean()
+def landmark_weights(rule: Literal["even", "by_error"], like: Tensor) -> Tensor:
+    """How much each landmark counts in equation 7, [68] with mean 1, in the precision and on the device of a tensor.
+
+    `even` is the paper's; `by_error` the inverse square of what a detector errs by there (`LANDMARK_SPREAD`).
+    """
+    precision = np.ones(N_LANDMARKS) if rule == "even" else LANDMARK_SPREAD**-2.0
+    return torch.as_tensor(precision / precision.mean(), dtype=like.dtype, device=like.device)
+
+
+def single_view_keypoint(detected: Tensor, projected: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Equation 7: mean L1 distance of the landmarks, [B, 68, 2] each; all 68 project into MF.
+
+    Args:
+        detected, projected: in [-1, 1].
+        weights: [68] of the landmarks, with mean 1; see `landmark_weights`. None: all count alike.
+    """
+    distance = (detected - projected).abs().sum(-1)
+    return (distance if weights is None else distance * weights).mean()
 
 
 def _relative_offset(detected: Tensor, projected: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:
@@ -86,18 +104,20 @@ class Evidence:
     detected, projected: [B * N, 68, 2] in [-1, 1], landmarks of the photographs and of the heads.
     parameters: of the heads.
     multiview: gives equation 6's loss, a scalar; it is the one term that is not computed in every step.
+    weights: [68] of the landmarks; see `single_view_keypoint`.
     """
 
     detected: Tensor
     projected: Tensor
     parameters: Parameters
     multiview: Callable[[], Tensor]
+    weights: Tensor | None = None
 
 
 # Of every entry of `mfnet.loss_terms.TERMS` what computes it; a test compares the two.
 _FUNCTIONS: dict[str, Callable[[Evidence], Tensor]] = {
     "multiop": lambda evidence: evidence.multiview(),
-    "singlelmk": lambda evidence: single_view_keypoint(evidence.detected, evidence.projected),
+    "singlelmk": lambda evidence: single_view_keypoint(evidence.detected, evidence.projected, evidence.weights),
     "eye": lambda evidence: eye_keypoint(evidence.detected, evidence.projected),
     "lip": lambda evidence: lip_keypoint(evidence.detected, evidence.projected),
     "reg": lambda evidence: regularisation(

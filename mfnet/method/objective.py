@@ -12,7 +12,7 @@ from mfnet.data.batches import TripletBatch
 from mfnet.data.pairs import PAIRS
 from mfnet.flow import FlowEstimator
 from mfnet.head import Directions, Flame, HeadModel
-from mfnet.method.losses import Evidence, compute_losses, multiview_optical, multiview_projection
+from mfnet.method.losses import Evidence, compute_losses, landmark_weights, multiview_optical, multiview_projection
 from mfnet.method.multiview import measured_pairs, project_pairs, render_pairs
 from mfnet.method.network import Parameters, decode, in_front_of
 from mfnet.method.views import Decoder, Scene, ViewPairs
@@ -50,7 +50,8 @@ def losses_of(
             return projected.new_zeros(())
         return multiview_term(instruments, Scene(parameters, batch.images, batch.lens), batch, loss, selection)
 
-    return compute_losses(Evidence(batch.landmarks.flatten(0, 1), projected, parameters, multiview))
+    weights = landmark_weights(loss.landmark_weights, projected)
+    return compute_losses(Evidence(batch.landmarks.flatten(0, 1), projected, parameters, multiview, weights))
 
 
 def multiview_term(

@@ -63,6 +63,24 @@ def test_equation_7_is_the_mean_l1_distance() -> None:
     assert losses.single_view_keypoint(detected, projected).item() == pytest.approx(float(expected))
 
 
+def test_a_landmark_counts_in_equation_7_by_how_exactly_it_is_found() -> None:
+    detected, projected = landmarks()
+    even, by_error = (losses.landmark_weights(rule, detected) for rule in ("even", "by_error"))
+    assert even.mean().item() == pytest.approx(1)
+    assert by_error.mean().item() == pytest.approx(1)
+    torch.testing.assert_close(
+        losses.single_view_keypoint(detected, projected, even), losses.single_view_keypoint(detected, projected)
+    )
+    # A contour's landmark is 3.5 times as far off as an eye's.
+    assert (by_error[36] / by_error[0]).item() == pytest.approx(3.5**2)
+    moved = projected.detach().clone()
+    moved[:, 0] = detected[:, 0]
+    gain = losses.single_view_keypoint(detected, projected, by_error)
+    gain = gain - losses.single_view_keypoint(detected, moved, by_error)
+    expected = by_error[0] * (detected - projected)[:, 0].abs().sum(-1).mean() / 68
+    torch.testing.assert_close(gain, expected)
+
+
 @pytest.mark.parametrize(
     ("loss", "pairs"), [(losses.eye_keypoint, losses.EYE_PAIRS), (losses.lip_keypoint, losses.LIP_PAIRS)]
 )
