@@ -185,6 +185,10 @@ class FaceStore:
         self._folder = folder
         self._images = lru_cache(maxsize=_OPEN_SHARDS)(self._read)
 
+    def __reduce__(self) -> tuple[type[FaceStore], tuple[Path]]:
+        # Another process reads for itself.
+        return FaceStore, (self._folder,)
+
     def _read(self, shard: str) -> pa.ChunkedArray:
         path = self._folder / f"{shard}.parquet"
         if not path.is_file():

@@ -156,7 +156,7 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel) -> Tripl
     guided = GuidedFlow(
         head, by_landmarks(head, Directions(), FitParams()), RULES.image_size, load_flow_estimator("dis")
     )
-    summary = precompute_flow(triplets, store, guided, FlowGrid(4, 16), target, torch.device("cpu"), "")
+    summary = precompute_flow(triplets, store, guided, FlowGrid(4, 16), target, torch.device("cpu"), "", workers=2)
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000
     return TripletData(triplets, "train", store, FlowStore(target, with_flow=True))
