@@ -115,6 +115,10 @@ class DisFlow(FlowEstimator):
         super().__init__()
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
+    def __reduce__(self) -> tuple[type[DisFlow], tuple[()]]:
+        # OpenCV's search cannot be sent to another process, which makes its own.
+        return DisFlow, ()
+
     @torch.no_grad()
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See FlowEstimator."""
