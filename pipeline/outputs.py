@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,15 @@ from pathlib import Path
 
 from mfnet.errors import UserError
 
+_STOPPED = 128 + signal.SIGINT
+
 
 def main(stage: Callable[..., None]) -> None:
-    """Run a stage with the command line's arguments; what is wrong outside ends in one line and status 1."""
+    """Run a stage with the command line's arguments; what is wrong outside ends in one line and status 1.
+
+    SIGTERM, which Slurm, Kubernetes and Prefect send, ends it as Ctrl-C does: in one line and status 130.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = list(inspect.signature(stage).parameters)
     if len(sys.argv) - 1 != len(wanted):
         sys.exit(f"error: {Path(sys.argv[0]).stem}: expected {' '.join(wanted).upper() or 'no argument'}")
@@ -21,6 +28,9 @@ def main(stage: Callable[..., None]) -> None:
         stage(*sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"stopped: {Path(sys.argv[0]).stem}; the same command goes on from here", file=sys.stderr)
+        sys.exit(_STOPPED)
 
 
 @contextmanager

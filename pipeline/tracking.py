@@ -49,8 +49,12 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
     try:
         with mlflow.start_run(run_name=f"{stage}@{variant}" if variant else stage, tags=tags) as run:
             mlflow.log_params(_flat(params))
-            yield run
+            with _killed_if_stopped():
+                yield run
         status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         if PARENT_VARIABLE not in os.environ:
             client.set_terminated(parent, status)
@@ -62,7 +66,18 @@ def tracked_pipeline(name: str) -> Iterator[str]:
     connect()
     with mlflow.start_run(run_name=name, tags={"git_commit": _git_commit()}) as run:
         mlflow.log_params(_all_params())
-        yield run.info.run_id
+        with _killed_if_stopped():
+            yield run.info.run_id
+
+
+@contextmanager
+def _killed_if_stopped() -> Iterator[None]:
+    """Close the active run as KILLED where somebody stops it; MLflow itself would call it FAILED."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        mlflow.end_run("KILLED")
+        raise
 
 
 def log_metrics(metrics: dict[str, Any], step: int | None = None) -> None:
