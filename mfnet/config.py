@@ -225,6 +225,12 @@ class EvaluateParams(Section):
     heat_meshes: Count = 4
 
 
+class RetrainParams(Section):
+    """Scheduled retraining: what a second one does while a first one runs."""
+
+    overlap: Literal["wait", "refuse"] = "wait"
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -241,6 +247,7 @@ class Params(Section):
     ablation: AblationParams
     fit: FitParams = FitParams()
     evaluate: EvaluateParams = EvaluateParams()
+    retrain: RetrainParams = RetrainParams()
 
     @model_validator(mode="after")
     def _flow_fits(self) -> Params:

@@ -75,7 +75,10 @@ def _killed_if_stopped() -> Iterator[None]:
     """Close the active run as KILLED where somebody stops it; MLflow itself would call it FAILED."""
     try:
         yield
-    except KeyboardInterrupt:
+    except Exception:
+        raise
+    except BaseException:
+        # Ctrl-C, SIGTERM, and what Prefect makes of it: no error.
         mlflow.end_run("KILLED")
         raise
 

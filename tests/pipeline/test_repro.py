@@ -124,10 +124,3 @@ def test_a_stage_that_fails_stops_dvc_with_one_line_and_without_a_traceback(clon
     assert "Traceback" not in done.stderr
     failed = [run["name"] for run in mlflow_runs(clone.folder) if run["status"] == "FAILED"]
     assert sorted(failed) == ["index", "pipeline"]
-
-
-def test_prefect_flow_looks_for_photographs_and_nests_its_stages(clone: Clone) -> None:
-    done = clone.run("pipeline.retrain", "index")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert ran(done) == ["index"]
-    assert "mfnet-retrain" in done.stderr + done.stdout

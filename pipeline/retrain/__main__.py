@@ -1,0 +1,41 @@
+"""`python -m pipeline.retrain`: once, or `serve --cron "0 3 * * 1"`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mfnet.errors import UserError
+from pipeline.retrain.flow import retrain
+from pipeline.retrain.server import scheduling_server
+from pipeline.retrain.stages import StageError
+
+
+def main() -> None:
+    """Command line; what is wrong outside ends in one line and status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.retrain", description="Retrain where there is something new."
+    )
+    parser.add_argument("--stage", action="append", help="bring this stage up to date instead of the model; repeatable")
+    commands = parser.add_subparsers(dest="command")
+    serve = commands.add_parser("serve", help="retrain on a schedule, until Ctrl-C")
+    serve.add_argument("--cron", required=True, help="when, e.g. '0 3 * * 1': Mondays at three")
+    serve.add_argument("--port", type=int, default=4200, help="of the local server, if none is named")
+    options = parser.parse_args()
+    try:
+        if options.command == "serve":
+            _serve(options.cron, options.port, options.stage)
+        else:
+            print(retrain(options.stage))
+    except (UserError, StageError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _serve(cron: str, port: int, targets: list[str] | None) -> None:
+    with scheduling_server(port) as url:
+        print(f"Prefect's page: {url.removesuffix('/api')}/deployments; Ctrl-C ends it", flush=True)
+        retrain.serve(name="scheduled", cron=cron, parameters={"targets": targets})
+
+
+if __name__ == "__main__":
+    main()

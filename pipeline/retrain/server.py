@@ -1,0 +1,72 @@
+"""The Prefect server that a schedule needs: the one that is named, or a local one that is started here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from mfnet.errors import UserError
+
+_HOST = "127.0.0.1"
+_LOG = Path(".dvc/tmp/prefect-server.log")
+
+
+@contextmanager
+def scheduling_server(port: int = 4200, patience: float = 180.0) -> Iterator[str]:
+    """The address of a server with a scheduler, which is used inside this block.
+
+    A server that PREFECT_API_URL or the profile names is used as it is; so is one that runs at the port. Otherwise one
+    is started there, and ends with the block.
+
+    Args:
+        port: of the local one.
+        patience: seconds that it may take to start.
+
+    Raises:
+        UserError: the named server does not answer, or the local one does not start.
+    """
+    named = PREFECT_API_URL.value()
+    if named:
+        if not _answers(named):
+            raise UserError(f"retrain: no Prefect server answers at {named}; start it, or unset PREFECT_API_URL")
+        yield named
+        return
+    url = f"http://{_HOST}:{port}/api"
+    with temporary_settings({PREFECT_API_URL: url}):
+        if _answers(url):
+            yield url
+            return
+        server = _start(port)
+        try:
+            deadline = time.monotonic() + patience
+            while not _answers(url):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise UserError(f"retrain: no Prefect server starts at port {port}; {_LOG} says why")
+                time.sleep(0.5)
+            yield url
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _start(port: int) -> subprocess.Popen[bytes]:
+    _LOG.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
+    with _LOG.open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

@@ -1,0 +1,70 @@
+"""The stages of dvc.yaml: which ones something needs, which of them are due, and how one is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import networkx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from mfnet.errors import UserError
+from pipeline.retrain.processes import run_child
+from pipeline.tracking import PARENT_VARIABLE
+
+# The model and its scores; the ablation is asked for by name.
+MODEL = ("evaluate",)
+INDEX = "index"
+# What another try may cure: the network, a server, a lock that somebody else holds.
+_PASSES = re.compile(
+    r"acquire lock|is busy|database is locked|timed out|timeout|Connection (refused|reset|aborted)|Max retries exceeded"
+    r"|Temporary failure|Name or service not known|\b(429|502|503|504)\b"
+)
+
+
+class StageError(Exception):
+    """A stage has failed; its own sentence, and whether another try may help."""
+
+    def __init__(self, sentence: str, can_pass: bool) -> None:
+        super().__init__(sentence)
+        self.can_pass = can_pass
+
+
+def stages_of(targets: list[str]) -> list[str]:
+    """The names of the targets' stages and of all that these need, in the order in which they have to be run.
+
+    Raises:
+        UserError: dvc.yaml has no such stage.
+    """
+    try:
+        with Repo() as repo:
+            graph, wanted = repo.index.graph, set()
+            for stage in (one for target in targets for one in repo.stage.collect(target)):
+                wanted |= {stage, *networkx.descendants(graph, stage)}
+            order = list(networkx.topological_sort(graph))
+            return [stage.addressing for stage in reversed(order) if stage in wanted]
+    except DvcException as error:
+        raise UserError(f"retrain: {error}; expected stages of dvc.yaml") from error
+
+
+def due(targets: list[str]) -> list[str]:
+    """Those of the targets' stages that have not been run with what they depend on today."""
+    with Repo() as repo:
+        return sorted(repo.status(targets=targets, with_deps=True))
+
+
+def run_stage(name: str, run_id: str, force: bool, tell: Callable[[str], None]) -> None:
+    """Bring one stage up to date, nested under an MLflow run.
+
+    Raises:
+        StageError: with the sentence that the stage ends in.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
+    status, lines = run_child(command, os.environ | {PARENT_VARIABLE: run_id}, tell)
+    if status:
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        sentence = (errors or [line for line in lines if "ERROR" in line] or lines or ["it wrote nothing"])[-1]
+        raise StageError(f"{name}: {sentence}", can_pass=any(_PASSES.search(line) for line in lines))

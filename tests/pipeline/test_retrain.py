@@ -1,0 +1,157 @@
+"""Retraining against a real Prefect server and a real store of runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import requests
+from filelock import FileLock
+from scratch_clone import Clone, mlflow_runs
+
+from pipeline.retrain.server import scheduling_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that name a Prefect server of this file's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("prefect")
+        patch.setenv("PREFECT_HOME", str(home))
+        patch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home / 'prefect.db'}")
+        patch.chdir(home)
+        with scheduling_server(port) as url:
+            yield {"PREFECT_API_URL": url, "PREFECT_HOME": str(home)}
+
+
+def retraining(clone: Clone, variables: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+                    "NUMBA_NUM_THREADS": "1", **variables}  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.retrain", *arguments], cwd=clone.folder, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], status: int = 0) -> str:
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == status, said[-4000:]
+    return said
+
+
+def prefect_runs(variables: dict[str, str], kind: str) -> list[dict]:  # type: ignore[type-arg]
+    """Name, state and message of all flow runs or task runs, the newest first."""
+    newest_first = {"sort": "EXPECTED_START_TIME_DESC"}
+    asked = requests.post(f"{variables['PREFECT_API_URL']}/{kind}/filter", json=newest_first)
+    return [
+        {"name": run["name"], "state": run["state"]["type"], "why": run["state"]["message"]} for run in asked.json()
+    ]
+
+
+def test_nothing_new_ends_early_and_leaves_no_run(clone: Clone, server: dict[str, str]) -> None:
+    before = mlflow_runs(clone.folder)
+    said = ended(retraining(clone, server))
+    assert said.splitlines()[-1] == "nothing new: the model is up to date"
+    assert mlflow_runs(clone.folder) == before
+    assert prefect_runs(server, "flow_runs")[0]["state"] == "COMPLETED"
+
+
+def test_a_new_subject_trains_the_model_and_not_the_ablation(clone: Clone, server: dict[str, str]) -> None:
+    # What a stage has made DVC would make again; a laboratory's tree is nobody's output.
+    root = clone.folder / "data/own/multipie"
+    shutil.copytree(clone.folder / "data/raw/multipie", root)
+    clone.change({"data": {"multipie": "data/own/multipie"}})
+    sidecar = pd.read_parquet(root / "landmarks.parquet")
+    theirs = sidecar[sidecar["path"].str.contains("/003/")]
+    renamed = theirs["path"].str.replace("/003/", "/049/").str.replace("/003_", "/049_")
+    for source, target in zip(theirs["path"], renamed, strict=True):
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / source, root / target)
+    pd.concat([sidecar, theirs.assign(path=renamed)]).to_parquet(root / "landmarks.parquet")
+    ablation = clone.outputs()["ablation@full-0"]
+    said = ended(retraining(clone, server))
+    assert "new subjects: 049" in said
+    assert said.splitlines()[-1] == "brought up to date: evaluate"
+    faces = pd.concat(pd.read_parquet(path) for path in (clone.folder / "data/faces").glob("049_*.parquet"))
+    assert len(faces) == len(theirs)
+    tasks = {run["name"]: run["state"] for run in prefect_runs(server, "task_runs")}
+    assert tasks == dict.fromkeys(("synthesize", "index", "preprocess", "flow", "train", "evaluate"), "COMPLETED")
+    assert clone.outputs()["ablation@full-0"] == ablation
+    trained = mlflow_runs(clone.folder)
+    assert {run["status"] for run in trained} == {"FINISHED"}
+
+
+def test_a_second_one_is_refused_where_that_is_asked_for(clone: Clone, server: dict[str, str]) -> None:
+    clone.change({"retrain": {"overlap": "refuse"}})
+    lock = clone.folder / ".dvc/tmp/retrain.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        said = ended(retraining(clone, server), status=1)
+    assert said.splitlines()[-1].startswith("error: retrain: another retraining of this folder is running")
+    assert prefect_runs(server, "flow_runs")[0]["state"] == "FAILED"
+
+
+def test_what_a_failed_stage_says_stands_on_prefects_page_and_it_is_not_tried_again(
+    clone: Clone, server: dict[str, str]
+) -> None:
+    clone.change({"network": {"encoder": "compact", "weights": "no/such.pth"}})
+    said = ended(retraining(clone, server), status=1)
+    sentence = "train: network.weights: no file at no/such.pth"
+    assert said.splitlines()[-1].startswith(f"error: {sentence}")
+    run = prefect_runs(server, "flow_runs")[0]
+    assert run["state"] == "FAILED"
+    assert sentence in run["why"]
+    tasks = [task["name"] for task in prefect_runs(server, "task_runs") if task["state"] == "FAILED"]
+    assert tasks == ["train"]
+    assert "retry" not in said.lower()
+    clone.change({"network": {"weights": "packaged"}})
+
+
+def test_one_that_is_stopped_leaves_no_child_and_what_it_had_begun(clone: Clone, server: dict[str, str]) -> None:
+    clone.change({"train": {"steps": 400, "checkpoint_every": 2, "picture_every": 400}})
+    process = retraining(clone, server)
+    checkpoint = clone.folder / "models/mfnet.partial/checkpoint.pt"
+    checkpoint.unlink(missing_ok=True)
+    deadline = time.monotonic() + 300
+    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("pipeline.stages.train" in " ".join(child.cmdline()) for child in children)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert {run["status"] for run in mlflow_runs(clone.folder)} <= {"FINISHED", "FAILED", "KILLED"}
+    newest = mlflow_runs(clone.folder)[0]
+    assert newest["status"] == "KILLED"
+    assert checkpoint.is_file()
+
+
+@pytest.mark.slow
+def test_a_schedule_fires_twice(clone: Clone, server: dict[str, str]) -> None:
+    clone.change({"train": {"steps": 4, "checkpoint_every": 4, "picture_every": 4}, "retrain": {"overlap": "wait"}})
+    process = retraining(clone, server, "serve", "--cron", "* * * * *")
+    try:
+        deadline, runs = time.monotonic() + 600, []
+        while len(runs) < 2 and time.monotonic() < deadline:
+            time.sleep(5)
+            asked = requests.post(f"{server['PREFECT_API_URL']}/flow_runs/filter", json={}).json()
+            runs = [run for run in asked if run["deployment_id"] and run["state"]["type"] == "COMPLETED"]
+        assert len(runs) >= 2
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
