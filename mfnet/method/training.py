@@ -134,9 +134,7 @@ def train(
     fabric = _fabric(params)
     (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
     recorder.begin(begun)
-    network, optimizer = fabric.setup(
-        network, torch.optim.Adam(network.parameters(), lr=params.learning_rate, fused=True)
-    )
+    network, optimizer = fabric.setup(network, _optimizer(network, params))
     checkpoint = Checkpoint(folder, json.dumps([setting.as_dict(), material.digest]))
     start, history = checkpoint.restore(network, optimizer)
     diary = _Diary(params, recorder, Judge(network, instruments, material.validation, params, fabric.device), history)
@@ -193,6 +191,12 @@ def _fabric(params: TrainParams) -> Fabric:
 
     # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
     return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=params.precision)
+
+
+def _optimizer(network: MFNet, params: TrainParams) -> torch.optim.Adam:
+    # In half precision a fused one scales gradients back by itself, after they would have been clipped.
+    fused = params.precision != "16-mixed"
+    return torch.optim.Adam(network.parameters(), lr=params.learning_rate, fused=fused)
 
 
 def _step(
