@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -61,6 +62,21 @@ def build_encoder(name: str, features: int) -> nn.Sequential:
     return nn.Sequential(encoder, nn.Linear(width, features), nn.ReLU(inplace=True))
 
 
+_UNREADABLE = (
+    RuntimeError, OSError, ValueError, AttributeError, TypeError, EOFError, UnpicklingError, SafetensorError,
+)  # fmt: skip
+_NAMED = 6
+_OF_BODY = re.compile(r"layer\d")
+
+
+def _require_same(path: Path, expected: set[str], found: set[str]) -> None:
+    """Refuse a file without the encoder's tensors, and one of a deeper encoder, whose first blocks have these names."""
+    missing, deeper = sorted(expected - found), sorted(key for key in found - expected if _OF_BODY.match(key))
+    if missing or deeper:
+        what = f"lacks {missing[0]}" if missing else f"has {deeper[0]} besides"
+        raise UserError(f"{path} {what}; expected the encoder that network names")
+
+
 def load_encoder(encoder: nn.Sequential, path: Path) -> tuple[PixelRange, str]:
     """Start an encoder from a torchvision state dict, or from DECA's (keys `E_flame` and `encoder.`).
 
@@ -75,19 +91,18 @@ def load_encoder(encoder: nn.Sequential, path: Path) -> tuple[PixelRange, str]:
     if isinstance(encoder, CompactEncoder):
         raise UserError(f"{path} cannot be loaded into the compact encoder; expected null, or a ResNet as the encoder")
     body = encoder[0]
+    expected = body.state_dict()
     try:
         safe = path.suffix == ".safetensors"
         loaded: Any = load_file(path) if safe else torch.load(path, weights_only=True, map_location="cpu")
         of_deca = "E_flame" in loaded
         state = {key.removeprefix("encoder."): value for key, value in loaded.get("E_flame", loaded).items()}
-        expected = body.state_dict()
-        missing = [key for key in expected if key not in state]
-        if missing:
-            raise UserError(f"{path} lacks {missing[0]}; expected the encoder that network names")
+        _require_same(path, set(expected), set(state))
         body.load_state_dict({key: state[key] for key in expected})
-    except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} does not fit the encoder ({str(error)[:200]})") from error
     left = [key for key in state if key not in expected] + [key for key in loaded if of_deca and key != "E_flame"]
     pixels, whose = (UNCHANGED, "DECA's, of plain pixels") if of_deca else (IMAGENET, "torchvision's, of ImageNet's")
-    not_taken = f"not taken: {', '.join(sorted(left))}" if left else "nothing else is in it"
+    some = ", ".join(sorted(left)[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+    not_taken = f"not taken: {some}" if left else "nothing else is in it"
     return pixels, f"{len(expected)} tensors of the encoder from {path} ({whose}); {not_taken}"

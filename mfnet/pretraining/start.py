@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from functools import cached_property
 from pathlib import Path
@@ -281,7 +282,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
-    network, history = train(settings, work, workers)
+    try:
+        network, history = train(settings, work, workers)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     package(network, settings, history)
 
 

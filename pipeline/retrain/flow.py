@@ -15,8 +15,8 @@ from prefect.tasks import exponential_backoff
 
 from mfnet.config import load_params
 from mfnet.errors import UserError
-from pipeline.retrain.news import look
-from pipeline.retrain.stages import INDEX, MODEL, StageError, due, run_stage, stages_of
+from pipeline.retrain.news import News, look
+from pipeline.retrain.stages import INDEX, MODEL, StageError, can_pass, due, run_stage, stages_of
 from pipeline.tracking import tracked_pipeline
 
 _LOCK = Path(".dvc/tmp/retrain.lock")
@@ -28,16 +28,27 @@ def _can_pass(task: Any, task_run: Any, state: Any) -> bool:
     try:
         state.result()
     except StageError as error:
-        return error.can_pass
+        return error.passes
+    except UserError as error:
+        return can_pass(str(error))
     except Exception:
         return False
     return True
 
 
-@task(
-    retries=_RETRIES, retry_delay_seconds=exponential_backoff(_FIRST_PAUSE), retry_jitter_factor=0.3,
-    retry_condition_fn=_can_pass, cache_policy=NO_CACHE, task_run_name="{name}",
-)  # fmt: skip
+_PATIENT: dict[str, Any] = {
+    "retries": _RETRIES, "retry_delay_seconds": exponential_backoff(_FIRST_PAUSE), "retry_jitter_factor": 0.3,
+    "retry_condition_fn": _can_pass, "cache_policy": NO_CACHE,
+}  # fmt: skip
+
+
+@task(name="look", **_PATIENT)
+def look_around(targets: list[str]) -> tuple[News, list[str]]:
+    """What is new among the photographs, and which stages are due."""
+    return look(load_params()), due(targets)
+
+
+@task(task_run_name="{name}", **_PATIENT)
 def stage(name: str, run_id: str, force: bool) -> None:
     """Bring one stage of dvc.yaml up to date; its lines go to the task's log."""
     run_stage(name, run_id, force, get_run_logger().info)
@@ -55,14 +66,15 @@ def retrain(targets: list[str] | None = None) -> str:
     """
     log, params, wanted = get_run_logger(), load_params(), targets or list(MODEL)
     with _alone(params.retrain.overlap):
-        news, stages = look(params), stages_of(wanted)
-        changed = due(wanted)
+        stages, (news, changed) = stages_of(wanted), look_around(wanted)
         log.info(f"{news}; stages that are due: {', '.join(changed) or 'none'}")
         if not news and not changed:
             return "nothing new: the model is up to date"
         with tracked_pipeline(flow_run.name or "retrain") as run_id:
             for name in stages:
-                stage.with_options(name=name)(name, run_id, force=name == INDEX and bool(news))
+                # A stage before this one may have made other photographs.
+                force = name == INDEX and bool(look(params))
+                stage.with_options(name=name)(name, run_id, force)
     done = f"brought up to date: {', '.join(wanted)}"
     log.info(done)
     return done

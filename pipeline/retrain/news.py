@@ -39,7 +39,12 @@ def look(params: Params, index: Path = Path("data/index.parquet")) -> News:
     Args:
         params: all of params.yaml.
         index: as the stage of that name wrote it; where it is missing everything is new.
+
+    Returns:
+        What is new. Where neither tree nor index are there yet nothing is: the stages that make them are due.
     """
+    if not index.is_file() and not params.data.multipie.is_dir():
+        return News([], 0, 0, 0, landmarks=False)
     with about("data.multipie"):
         now = build_index(params.data.multipie, params.engine.workers)
     before = pd.read_parquet(index) if index.is_file() else now.iloc[:0]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from mfnet.errors import UserError
@@ -35,7 +36,7 @@ def scheduling_server(port: int = 4200, patience: float = 180.0) -> Iterator[str
     """
     named = PREFECT_API_URL.value()
     if named:
-        if not _answers(named):
+        if not _reachable():
             raise UserError(f"retrain: no Prefect server answers at {named}; start it, or unset PREFECT_API_URL")
         yield named
         return
@@ -62,6 +63,12 @@ def _start(port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
     with _LOG.open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _reachable() -> bool:
+    """Whether the server of the settings answers, with their key and their certificates."""
+    with get_client(sync_client=True) as client:
+        return client.api_healthcheck() is None
 
 
 def _answers(url: str) -> bool:

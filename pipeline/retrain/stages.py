@@ -21,16 +21,22 @@ INDEX = "index"
 # What another try may cure: the network, a server, a lock that somebody else holds.
 _PASSES = re.compile(
     r"acquire lock|is busy|database is locked|timed out|timeout|Connection (refused|reset|aborted)|Max retries exceeded"
-    r"|Temporary failure|Name or service not known|\b(429|502|503|504)\b"
+    r"|Temporary failure|Name or service not known|(HTTP|status|error)\D{0,10}(429|502|503|504)\b",
+    re.IGNORECASE,
 )
+
+
+def can_pass(sentence: str) -> bool:
+    """Whether another try may cure what an error says."""
+    return _PASSES.search(sentence) is not None
 
 
 class StageError(Exception):
     """A stage has failed; its own sentence, and whether another try may help."""
 
-    def __init__(self, sentence: str, can_pass: bool) -> None:
+    def __init__(self, sentence: str, passes: bool) -> None:
         super().__init__(sentence)
-        self.can_pass = can_pass
+        self.passes = passes
 
 
 def stages_of(targets: list[str]) -> list[str]:
@@ -52,8 +58,11 @@ def stages_of(targets: list[str]) -> list[str]:
 
 def due(targets: list[str]) -> list[str]:
     """Those of the targets' stages that have not been run with what they depend on today."""
-    with Repo() as repo:
-        return sorted(repo.status(targets=targets, with_deps=True))
+    try:
+        with Repo() as repo:
+            return sorted(repo.status(targets=targets, with_deps=True))
+    except DvcException as error:
+        raise UserError(f"retrain: {error}") from error
 
 
 def run_stage(name: str, run_id: str, force: bool, tell: Callable[[str], None]) -> None:
@@ -65,6 +74,8 @@ def run_stage(name: str, run_id: str, force: bool, tell: Callable[[str], None]) 
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
     status, lines = run_child(command, os.environ | {PARENT_VARIABLE: run_id}, tell)
     if status:
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        sentence = (errors or [line for line in lines if "ERROR" in line] or lines or ["it wrote nothing"])[-1]
-        raise StageError(f"{name}: {sentence}", can_pass=any(_PASSES.search(line) for line in lines))
+        # Progress and counts say nothing of why.
+        errors = [line for line in lines if line.lower().startswith("error")]
+        own = [line.removeprefix("error: ") for line in errors if line.startswith("error: ")]
+        sentence = (own or errors or lines or ["it wrote nothing"])[-1]
+        raise StageError(f"{name}: {sentence}", any(map(can_pass, errors)))

@@ -20,7 +20,7 @@ from mfnet.data.multipie import CAMERA_YAW
 from mfnet.data.pairs import PAIRS, VIEWS, PairEvidence
 from mfnet.data.triplets import mine_triplets
 from mfnet.errors import UserError
-from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks
+from mfnet.fitting.guided_flow import GuidedFlow, by_landmarks, by_network
 from mfnet.fitting.precomputed_flow import FlowGrid, precompute_flow
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions, HeadModel
@@ -148,14 +148,15 @@ def test_one_sided_faces_are_explained(faces: tuple[pd.DataFrame, Path], tree: P
         mined(faces[0][faces[0]["yaw"] >= 0])
 
 
-@pytest.fixture(scope="module")
-def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel) -> TripletData:
+@pytest.fixture(scope="module", params=["packaged network", "landmark fit"])
+def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel, request: pytest.FixtureRequest) -> TripletData:
     triplets = mined(faces[0])
-    target = tree.parent / "flow"
+    target = tree.parent / f"flow guided by {request.param}"
     store = FaceStore(faces[1])
-    guided = GuidedFlow(
-        head, by_landmarks(head, Directions(), FitParams()), RULES.image_size, load_flow_estimator("dis")
-    )
+    by_fit = by_landmarks(head, Directions(), FitParams())
+    guide = by_network(head) if request.param == "packaged network" else by_fit
+    assert guide is not None
+    guided = GuidedFlow(head, guide, RULES.image_size, load_flow_estimator("dis"))
     summary = precompute_flow(triplets, store, guided, FlowGrid(4, 16), target, torch.device("cpu"), "", workers=2)
     assert summary["pairs"] == 4 * len(triplets)
     assert summary["bytes_per_triplet"] < 2e9 / 36_000
@@ -241,7 +242,7 @@ def test_known_focal_lengths_come_with_the_batches_that_ask_for_them(
     focal = dict.fromkeys(index["camera"].unique(), 1500.0) | {"05_1": 1400.0}
     kept, _ = preprocess(index, tree, RULES, None, tmp_path / "faces", 1, focal=focal)
     triplets = mined(kept)
-    store, flow = FaceStore(tmp_path / "faces"), FlowStore(tree.parent / "flow", with_flow=True)
+    store, flow = FaceStore(tmp_path / "faces"), data._flow
     lens = TripletData(triplets, "train", store, flow, in_perspective=True).batch([0, 1]).lens
     assert lens is not None
     row = triplets[triplets["split"] == "train"].iloc[0]

@@ -64,10 +64,17 @@ def test_the_range_of_the_pixels_goes_where_the_weights_go(pixels: PixelRange) -
 
 def test_weights_of_another_encoder_are_refused(published: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(published, tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match=r"resnet18\.pth lacks layer1\.0\.conv3\.weight"):
+    with pytest.raises(UserError, match=r"resnet18\.pth lacks layer1\.0\.bn3\.bias"):
         load_encoder(build_encoder("resnet50", 8), tmp_path / "resnet18.pth")
     with pytest.raises(UserError, match="cannot be loaded into the compact encoder"):
         load_encoder(build_encoder("compact", 8), tmp_path / "resnet18.pth")
+    deeper = tmp_path / "deeper.pth"
+    torch.save(published | {"layer3.7.conv1.weight": torch.zeros(1)}, deeper)
+    with pytest.raises(UserError, match=r"deeper\.pth has layer3\.7\.conv1\.weight besides"):
+        load_encoder(build_encoder("resnet18", 8), deeper)
+    (tmp_path / "empty.pth").write_bytes(b"")
+    with pytest.raises(UserError, match=r"empty\.pth does not fit the encoder"):
+        load_encoder(build_encoder("resnet18", 8), tmp_path / "empty.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match=r"list\.pth does not fit the encoder"):
         load_encoder(build_encoder("resnet18", 8), tmp_path / "list.pth")

@@ -17,9 +17,13 @@ import psutil
 import pytest
 import requests
 from filelock import FileLock
-from scratch_clone import Clone, mlflow_runs
+from scratch_clone import ROOT, Clone, mlflow_runs
 
+from mfnet.config import load_params
+from pipeline.retrain import stages
+from pipeline.retrain.news import look
 from pipeline.retrain.server import scheduling_server
+from pipeline.retrain.stages import can_pass
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,34 @@ def prefect_runs(variables: dict[str, str], kind: str) -> list[dict]:  # type: i
     ]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "passes"),
+    [
+        ("error: mlflow: http://tracking:5000: Max retries exceeded with url: /api", True),
+        ("ERROR: Unable to acquire lock. Most likely another DVC process is running", True),
+        ("error: mlflow: the server answered with HTTP status 503", True),
+        ("error: network.weights: no file at timed.pth", False),
+        ("error: 503 photographs have no landmarks", False),
+    ],
+)
+def test_what_can_pass_is_told_from_what_cannot(sentence: str, passes: bool) -> None:
+    assert can_pass(sentence) == passes
+
+
+def test_of_progress_and_counts_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["train: 503/2000", "429 photographs, connection refused to nobody", "error: CUDA is out of memory"]
+    monkeypatch.setattr(stages, "run_child", lambda *arguments: (1, lines))
+    with pytest.raises(stages.StageError, match="train: CUDA is out of memory") as caught:
+        stages.run_stage("train", "run", False, print)
+    assert not caught.value.passes
+
+
+def test_before_anything_has_been_made_nothing_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert not look(params)
+
+
 def test_nothing_new_ends_early_and_leaves_no_run(clone: Clone, server: dict[str, str]) -> None:
     before = mlflow_runs(clone.folder)
     said = ended(retraining(clone, server))
@@ -88,7 +120,7 @@ def test_a_new_subject_trains_the_model_and_not_the_ablation(clone: Clone, serve
     assert said.splitlines()[-1] == "brought up to date: evaluate"
     faces = pd.concat(pd.read_parquet(path) for path in (clone.folder / "data/faces").glob("049_*.parquet"))
     assert len(faces) == len(theirs)
-    tasks = {run["name"]: run["state"] for run in prefect_runs(server, "task_runs")}
+    tasks = {run["name"]: run["state"] for run in prefect_runs(server, "task_runs") if "look" not in run["name"]}
     assert tasks == dict.fromkeys(("synthesize", "index", "preprocess", "flow", "train", "evaluate"), "COMPLETED")
     assert clone.outputs()["ablation@full-0"] == ablation
     trained = mlflow_runs(clone.folder)
