@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Two workers with two threads each on two cores: who waits must not spin.
 test: export OMP_WAIT_POLICY := PASSIVE
+# What waits for minutes is left to .ci/run.
+test: MARKS ?= not minutes
 
 .PHONY: install demo repro test tables check clean
 
@@ -19,7 +21,7 @@ demo: $(READY)
 	mfnet demo
 
 test: $(READY)
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$(MARKS)" tests
 
 # Only after a complete run: what it measured goes into README.md and docs/.
 tables: $(READY)

@@ -4,15 +4,16 @@ import importlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pandas as pd
 import pytest
 from scratch_clone import Clone
 
 from mfnet import cli
+from mfnet.app.demo import generated_person
 from pipeline.outputs import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
@@ -109,12 +110,15 @@ def test_command_line_reconstructs_and_scores_a_trained_model(
 
 def test_the_readmes_quickstart_does_what_it_says(clone: Clone) -> None:
     readme = (clone.folder / "README.md").read_text()
-    lines = re.findall(r"^person=.*?(?=^```)", readme, re.MULTILINE | re.DOTALL)
-    assert len(lines) == 1
-    script = lines[0].replace("mfnet reconstruct", f"{sys.executable} -m mfnet.cli reconstruct")
-    done = subprocess.run(["bash", "-ec", script], cwd=clone.folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    printed = " ".join(done.stdout.split())
-    assert printed in " ".join(readme.split())
-    assert all((clone.folder / "out" / name).is_file() for name in ("mesh.obj", "mesh.glb", "overlay.png"))
-    shutil.rmtree(clone.folder / "out")
+    assert "make demo " in readme
+    assert "demo: $(READY)\n\tmfnet demo\n" in (clone.folder / "Makefile").read_text()
+    for name, photograph in zip(("front", "left", "right"), generated_person(), strict=True):
+        cv2.imwrite(str(clone.folder / f"{name}.jpg"), photograph[..., ::-1])
+    commands = re.findall(r"^mfnet (reconstruct .*?\.jpg) +#", readme, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        done = clone.run("mfnet.cli", *command.split())
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.startswith("network: models/mfnet")
+        assert all((clone.folder / "out" / name).is_file() for name in ("mesh.obj", "mesh.glb", "overlay.png"))
+        shutil.rmtree(clone.folder / "out")
