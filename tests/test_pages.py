@@ -52,3 +52,8 @@ def test_the_readme_leads_to_the_equations_and_every_page() -> None:
         others = readme + "".join(other.read_text() for other in (ROOT / "docs").glob("*.md") if other != page)
         assert page.name in others, f"no page leads to {page.name}"
     assert "docs/equations.md" in readme
+
+
+def test_no_figure_is_still_to_be_filled_in() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        assert not re.search(r"\b[A-Z]+_[A-Z0-9_]*\b \|", page.read_text()), page.name
