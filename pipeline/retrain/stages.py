@@ -21,7 +21,7 @@ INDEX = "index"
 # What another try may cure: the network, a server, a lock that somebody else holds.
 _PASSES = re.compile(
     r"acquire lock|is busy|database is locked|timed out|timeout|Connection (refused|reset|aborted)|Max retries exceeded"
-    r"|Temporary failure|Name or service not known|(HTTP|status|error)\D{0,10}(429|502|503|504)\b",
+    r"|Temporary failure|Name or service not known|\b(HTTP|status|status code)\W{1,3}(429|502|503|504)\b",
     re.IGNORECASE,
 )
 
