@@ -82,12 +82,13 @@ def write_demo(folder: Path) -> Path:
     return page
 
 
-def _part(subject: Subject, made: Reconstruction, heads: Heads, folder: Path, seconds: float) -> str:
+def _part(subject: Subject, reconstruction: Reconstruction, heads: Heads, folder: Path, seconds: float) -> str:
     glb = (folder / subject.name / "mesh.glb").read_bytes()
-    pairs = [_picture(np.concatenate(pair)) for pair in zip(made.crops, made.overlays, strict=True)]
+    pairs = zip(reconstruction.crops, reconstruction.overlays, strict=True)
+    pictures = "".join(_picture(np.concatenate(pair)) for pair in pairs)
     canvas = heads.textured(glb, "The head: drag to turn it")
     caption = f"{html.escape(subject.text)}, in {seconds:.1f} seconds"
-    return f"<section><h2>{caption}</h2><div class='row'>{''.join(pairs)}{canvas}</div></section>"
+    return f"<section><h2>{caption}</h2><div class='row'>{pictures}{canvas}</div></section>"
 
 
 def _picture(image: np.ndarray) -> str:

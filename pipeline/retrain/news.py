@@ -49,9 +49,9 @@ def look(params: Params, index: Path = Path("data/index.parquet")) -> News:
         now = build_index(params.data.multipie, params.engine.workers)
     before = pd.read_parquet(index) if index.is_file() else now.iloc[:0]
     both = now.merge(before, on="path", how="outer", suffixes=("", "_before"), indicator=True)
-    seen = set(before["subject"])
+    known_subjects = set(before["subject"])
     changed = (both["_merge"] == "both") & (both["digest"] != both["digest_before"])
     landmarks = index.is_file() and now.attrs["landmarks"] != before.attrs.get("landmarks")
-    subjects = sorted({int(subject) for subject in now["subject"]} - seen - {-1})
+    subjects = sorted({int(subject) for subject in now["subject"]} - known_subjects - {-1})
     sides = both["_merge"].value_counts()
     return News(subjects, int(sides["left_only"]), int(changed.sum()), int(sides["right_only"]), landmarks)
