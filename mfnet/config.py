@@ -225,10 +225,26 @@ class EvaluateParams(Section):
     heat_meshes: Count = 4
 
 
+class PromoteParams(Section):
+    """When a newly trained model takes the champion's place, by the 95% interval of the paired difference of their CD.
+
+    Better is an interval below zero, worse one above it.
+    """
+
+    better_in: Literal["one", "both", "wild", "lab"] = "one"
+    worse_in: Literal["none", "any"] = "none"
+
+
 class RetrainParams(Section):
-    """Scheduled retraining: what a second one does while a first one runs."""
+    """Scheduled retraining.
+
+    What a second one does while a first one runs, when a model is promoted, and who is told: a command, which is given
+    the summary as its input, or a URL, to which it is posted.
+    """
 
     overlap: Literal["wait", "refuse"] = "wait"
+    promote_if: PromoteParams = PromoteParams()
+    notify: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Params(Section):

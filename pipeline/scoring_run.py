@@ -55,13 +55,13 @@ def run_scoring(
         mlflow.log_artifact(str(PER_IMAGE / f"{name}.csv"))
         scores = headline_scores(summarise(per_image), method_name)
         if model is not None and method_name not in (*BASELINES, REFINED):
-            log_scores(model, scores, _benchmark_of(params))
+            log_scores(model, scores, benchmark_of(params), PER_IMAGE / f"{name}.csv")
         else:
             log_metrics(scores)
         unfinished.path.unlink()
 
 
-def _benchmark_of(params: Params) -> str:
+def benchmark_of(params: Params) -> str:
     """Names what is scored and how."""
     settings = params.evaluate.model_dump_json(include={"submit"}) + params.landmarks.model_dump_json()
     return hashlib.blake2b((made_from([params.data.facescape]) + settings).encode(), digest_size=8).hexdigest()

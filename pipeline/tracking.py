@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,13 +25,16 @@ from mfnet.errors import UserError
 
 EXPERIMENT = "mfnet"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
+SCORES = "scores"
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"
 _PARENT_TAG, _CALL_TAG = "mlflow.parentRunId", "mfnet.call"
-_MODEL_TAG, _BENCHMARK_TAG = "mfnet.model", "mfnet.benchmark"
+MODEL_TAG, BENCHMARK_TAG = "mfnet.model", "mfnet.benchmark"
 
 
 @contextmanager
-def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str | None = None) -> Iterator[Run]:
+def tracked(
+    stage: str, params: dict[str, Any], inputs: list[Path], variant: str | None = None, machine: bool = False
+) -> Iterator[Run]:
     """An MLflow run for a stage, with its parameters, the git commit and its inputs' hashes.
 
     Args:
@@ -37,6 +42,7 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
         params: nested; logged flat, `train.steps`.
         inputs: files and folders it reads; their hashes are taken from dvc.lock.
         variant: of a matrix stage.
+        machine: whether processor, memory and GPU are logged beside it, every ten seconds.
     """
     client = connect()
     parent = _parent_run(client)
@@ -47,7 +53,8 @@ def tracked(stage: str, params: dict[str, Any], inputs: list[Path], variant: str
     # No stage is the last that a `dvc` call runs: each leaves the call's run as it leaves its own.
     status = "FAILED"
     try:
-        with mlflow.start_run(run_name=f"{stage}@{variant}" if variant else stage, tags=tags) as run:
+        name = f"{stage}@{variant}" if variant else stage
+        with mlflow.start_run(run_name=name, tags=tags, log_system_metrics=machine) as run:
             mlflow.log_params(_flat(params))
             with _killed_if_stopped():
                 yield run
@@ -90,27 +97,42 @@ def log_metrics(metrics: dict[str, Any], step: int | None = None) -> None:
 
 def name_model(folder: Path) -> None:
     """Say of the active run that it trained the model in a folder, by the digest of its weights."""
-    mlflow.set_tag(_MODEL_TAG, _model_digest(folder))
+    mlflow.set_tag(MODEL_TAG, model_digest(folder))
 
 
-def log_scores(folder: Path, scores: dict[str, Any], benchmark: str) -> None:
+def log_scores(folder: Path, scores: dict[str, Any], benchmark: str, per_image: Path) -> None:
     """Log a model's scores to the run that trained it; to the active one where no run is known to have.
 
     Args:
         folder: of the model.
         scores: nested.
         benchmark: names what was scored and how. Scores on one benchmark never take the place of those on another.
+        per_image: the file that the scores are means of.
     """
     client = MlflowClient()
-    trained = client.search_runs([_experiment_id(client)], f"tags.`{_MODEL_TAG}` = '{_model_digest(folder)}'")
+    trained = trained_by(client, model_digest(folder))
     # Two trainings with the same settings give the same model, and have the same scores.
-    fitting = [run for run in trained if run.data.tags.get(_BENCHMARK_TAG, benchmark) == benchmark]
+    fitting = [run for run in trained if run.data.tags.get(BENCHMARK_TAG, benchmark) == benchmark]
     if not fitting:
         log_metrics(scores)
+    for run in trained:
+        with tempfile.TemporaryDirectory() as folder_of_copy:
+            copy = Path(folder_of_copy) / Path(scores_artifact(benchmark)).name
+            client.log_artifact(run.info.run_id, str(shutil.copy(per_image, copy)), SCORES)
     for run in fitting:
-        client.set_tag(run.info.run_id, _BENCHMARK_TAG, benchmark)
+        client.set_tag(run.info.run_id, BENCHMARK_TAG, benchmark)
         for name, value in _numbers(scores).items():
             client.log_metric(run.info.run_id, name, value)
+
+
+def trained_by(client: MlflowClient, digest: str) -> list[Run]:
+    """The runs that trained a model with such weights, the newest first."""
+    return list(client.search_runs([_experiment_id(client)], f"tags.`{MODEL_TAG}` = '{digest}'"))
+
+
+def scores_artifact(benchmark: str) -> str:
+    """Where a training's run has its scores per image on a benchmark."""
+    return f"{SCORES}/{benchmark}.csv"
 
 
 def log_headline(metrics: dict[str, Any]) -> None:
@@ -236,7 +258,8 @@ def _all_params() -> dict[str, Any]:
     return _flat(yaml.safe_load(path.read_text())) if path.is_file() else {}
 
 
-def _model_digest(folder: Path) -> str:
+def model_digest(folder: Path) -> str:
+    """Of a model's weights: two models with the same one are the same."""
     return hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=16).hexdigest()
 
 

@@ -21,7 +21,8 @@ from mfnet.method.training import Material, Setting, train
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
 from mfnet.settings import directions, open_flow_estimator, open_head
 from pipeline.outputs import whole_folder
-from pipeline.tracking import log_metrics, made_from, name_model, tracked
+from pipeline.registry.logged import log_inputs, log_model
+from pipeline.tracking import input_hashes, log_metrics, made_from, name_model, tracked
 
 FACES, TRIPLETS, FLOW = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
 _VALIDATION = "landmark_error_validation"
@@ -100,14 +101,16 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
     model, curves = Path("models") / name, Path("reports/curves") / name
     variant = None if name == "mfnet" else Path(name).name
     with (
-        tracked(stage, logged, inputs, variant),
+        tracked(stage, logged, inputs, variant, machine=True),
         whole_folder(curves) as curves_folder,
         whole_folder(model, resume=True) as model_folder,
     ):
+        log_inputs(input_hashes(inputs))
         recorder, material = CurveRecorder(curves_folder), material_of(params, loss)
         network, values = train(setting_of(params, seed, loss), material, recorder, model_folder, stage)
         recorder.write()
         write_trained(model_folder, params, network, material.head)
         name_model(model_folder)
-        mlflow.log_artifacts(str(model_folder), "model")
-        print(", ".join(f"{name}: {value:.4g}" for name, value in values.items()))
+        told = ", ".join(f"{name}: {value:.4g}" for name, value in values.items())
+        log_model(model_folder, f"{variant or name}, after {params.train.steps} steps: {told}")
+        print(told)

@@ -1,4 +1,4 @@
-"""`python -m pipeline.retrain`: once, or `serve --cron "0 3 * * 1"`."""
+"""`python -m pipeline.retrain`: once, `serve --cron "0 3 * * 1"`, `rollback` or `promote VERSION`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 import sys
 
 from mfnet.errors import UserError
+from pipeline.registry.aliases import promote, rollback
 from pipeline.retrain.flow import retrain
 from pipeline.retrain.server import scheduling_server
 from pipeline.retrain.stages import StageError
+from pipeline.tracking import connect
 
 
 def main() -> None:
@@ -21,10 +23,18 @@ def main() -> None:
     serve = commands.add_parser("serve", help="retrain on a schedule, until Ctrl-C")
     serve.add_argument("--cron", required=True, help="when, e.g. '0 3 * * 1': Mondays at three")
     serve.add_argument("--port", type=int, default=4200, help="of the local server, if none is named")
+    commands.add_parser("rollback", help="let the version be the champion that was it before")
+    by_hand = commands.add_parser("promote", help="let a version be the champion, whatever was measured")
+    by_hand.add_argument("version", help="its number on MLflow's page")
     options = parser.parse_args()
     try:
         if options.command == "serve":
             _serve(options.cron, options.port, options.stage)
+        elif options.command == "rollback":
+            print("champion: version {1}, no longer {0}".format(*rollback(connect())))
+        elif options.command == "promote":
+            promote(connect(), options.version)
+            print(f"champion: version {options.version}")
         else:
             print(retrain(options.stage))
     except (UserError, StageError) as error:

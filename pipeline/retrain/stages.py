@@ -17,7 +17,7 @@ from pipeline.tracking import PARENT_VARIABLE
 
 # The model and its scores; the ablation is asked for by name.
 MODEL = ("evaluate",)
-INDEX = "index"
+INDEX, MEAN_HEAD_STAGE = "index", "baselines@mean_head"
 # What another try may cure: the network, a server, a lock that somebody else holds.
 _PASSES = re.compile(
     r"acquire lock|is busy|database is locked|timed out|timeout|Connection (refused|reset|aborted)|Max retries exceeded"

@@ -17,9 +17,11 @@ import psutil
 import pytest
 import requests
 from filelock import FileLock
+from mlflow.tracking import MlflowClient
 from scratch_clone import ROOT, Clone, mlflow_runs
 
 from mfnet.config import load_params
+from pipeline.registry.logged import NAME
 from pipeline.retrain import stages
 from pipeline.retrain.news import look
 from pipeline.retrain.server import scheduling_server
@@ -96,6 +98,34 @@ def test_before_anything_has_been_made_nothing_is_new(tmp_path: Path, monkeypatc
     assert not look(params)
 
 
+def registry(clone: Clone) -> dict[str, dict]:  # type: ignore[type-arg]
+    """Version -> its tags, and whether it is the champion."""
+    client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
+    return {
+        one.version: one.tags | {"champion": "champion" in client.get_model_version(NAME, one.version).aliases}
+        for one in client.search_model_versions(f"name = '{NAME}'")
+    }
+
+
+def test_the_first_model_of_an_empty_registry_is_champion_if_it_beats_the_mean_head(
+    clone: Clone, server: dict[str, str]
+) -> None:
+    told = clone.folder / "told.txt"
+    clone.change({"retrain": {"notify": f"tee {told}"}})
+    said = ended(retraining(clone, server))
+    assert "version 1: the first champion: its wild CD" in said
+    (only,) = registry(clone).values()
+    assert only["champion"]
+    assert only["mfnet.decision"] in told.read_text()
+    (artifact,) = requests.post(f"{server['PREFECT_API_URL']}/artifacts/filter", json={}).json()
+    assert only["mfnet.decision"] in artifact["data"]
+    assert "](data:image/jpeg;base64," in artifact["data"]
+    newest = mlflow_runs(clone.folder)[0]
+    assert newest["status"] == "FINISHED"
+    page = Path(newest["artifacts"].removeprefix("file://")) / "retraining.md"
+    assert page.read_text() == artifact["data"]
+
+
 def test_nothing_new_ends_early_and_leaves_no_run(clone: Clone, server: dict[str, str]) -> None:
     before = mlflow_runs(clone.folder)
     said = ended(retraining(clone, server))
@@ -119,11 +149,14 @@ def test_a_new_subject_trains_the_model_and_not_the_ablation(clone: Clone, serve
     ablation = clone.outputs()["ablation@full-0"]
     said = ended(retraining(clone, server))
     assert "new subjects: 049" in said
-    assert "brought up to date: evaluate" in said.splitlines()
+    assert "brought up to date: evaluate; version 2: the champion stays" in said
+    assert [version["champion"] for version in registry(clone).values()].count(True) == 1
     faces = pd.concat(pd.read_parquet(path) for path in (clone.folder / "data/faces").glob("049_*.parquet"))
     assert len(faces) == len(theirs)
     tasks = {run["name"]: run["state"] for run in prefect_runs(server, "task_runs") if "look" not in run["name"]}
-    assert tasks == dict.fromkeys(("synthesize", "index", "preprocess", "flow", "train", "evaluate"), "COMPLETED")
+    stages_run = ("synthesize", "index", "preprocess", "flow", "train", "evaluate")
+    assert tasks == dict.fromkeys((*stages_run, "baselines@mean_head", *tasks), "COMPLETED")
+    assert {*stages_run} <= {*tasks}
     assert clone.outputs()["ablation@full-0"] == ablation
     trained = mlflow_runs(clone.folder)
     assert {run["status"] for run in trained} == {"FINISHED"}

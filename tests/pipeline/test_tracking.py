@@ -125,14 +125,18 @@ def test_scores_come_to_the_run_that_trained_the_model_and_else_to_the_active_on
         (models[name] / "model.safetensors").write_bytes(name.encode())
     with tracking.tracked("train", {}, []) as trained:
         tracking.name_model(models["ours"])
+    (tmp_path / "mfnet.csv").write_text("3.0")
+    per_image = tmp_path / "mfnet.csv"
     with tracking.tracked("evaluate", {}, []) as scored:
-        tracking.log_scores(models["ours"], {"wild": 3.0}, "FaceScape")
-        tracking.log_scores(models["somebody's"], {"lab": 4.0, "lab_one": None}, "FaceScape")
+        tracking.log_scores(models["ours"], {"wild": 3.0}, "FaceScape", per_image)
+        tracking.log_scores(models["somebody's"], {"lab": 4.0, "lab_one": None}, "FaceScape", per_image)
         # Of another benchmark they do not take the place of the first one's.
-        tracking.log_scores(models["ours"], {"wild": 9.0}, "faces only")
+        tracking.log_scores(models["ours"], {"wild": 9.0}, "faces only", per_image)
     client = tracking.connect()
     assert client.get_run(trained.info.run_id).data.metrics == {"wild": 3.0}
     assert client.get_run(scored.info.run_id).data.metrics == {"lab": 4.0, "wild": 9.0}
+    kept = client.download_artifacts(trained.info.run_id, tracking.scores_artifact("FaceScape"))
+    assert Path(kept).read_text() == "3.0"
 
 
 def test_experiments_of_one_queue_worker_are_calls_of_their_own(

@@ -1,0 +1,1 @@
+"""Models in MLflow: logged with each training, registered, and served."""
