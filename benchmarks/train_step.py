@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from trials import Silent, changed
+from trials import changed
 
 from mfnet.config import Params, load_params
 from mfnet.method.encoders import build_encoder
-from mfnet.method.training import train
+from mfnet.method.training import Silent, train
 from pipeline.training_run import material_of, setting_of
 
 _STEPS, _ROUNDS = 9, 3

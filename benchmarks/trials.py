@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import yaml
 
 from mfnet.config import Params
@@ -22,7 +21,7 @@ from mfnet.evaluation.methods.registry import MFNET, build_method
 from mfnet.evaluation.statistics.summary import summarise
 from mfnet.flow import weights_files
 from mfnet.method.start import start_files
-from mfnet.method.training import train
+from mfnet.method.training import Silent, train
 from mfnet.settings import open_benchmark, open_detector
 from pipeline.tracking import made_from
 from pipeline.training_run import FACES, FLOW, TRIPLETS, material_of, setting_of, write_trained
@@ -41,19 +40,6 @@ def changed(params: Params, settings: Iterable[str]) -> Params:
             section = section[part]
         section[name] = yaml.safe_load(value)
     return Params.model_validate(content)
-
-
-class Silent:
-    """Records nothing of a training."""
-
-    def begin(self, start: str) -> None:
-        """See `mfnet.method.training.Recorder`."""
-
-    def log(self, step: int, values: dict[str, float]) -> None:
-        """See `mfnet.method.training.Recorder`."""
-
-    def picture(self, step: int, image: np.ndarray) -> None:
-        """See `mfnet.method.training.Recorder`."""
 
 
 def trial(params: Params, flow: Path = FLOW) -> dict[str, float]:

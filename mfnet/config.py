@@ -88,9 +88,20 @@ class LandmarksParams(Section):
 
 
 class EngineParams(Section):
-    """How many processes share preprocessing, fits and scoring; null is one per core."""
+    """How many processes share preprocessing, fits and scoring (null is one per core), and the devices of a training.
+
+    So many devices on each of so many nodes train one network, each on its share of every batch.
+    """
 
     workers: Count | None = None
+    devices: Count = 1
+    nodes: Count = 1
+    strategy: Literal["ddp"] = "ddp"
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.nodes
 
 
 class FlowParams(Section):
@@ -264,6 +275,15 @@ class Params(Section):
     fit: FitParams = FitParams()
     evaluate: EvaluateParams = EvaluateParams()
     retrain: RetrainParams = RetrainParams()
+
+    @model_validator(mode="after")
+    def _shares_are_equal(self) -> Params:
+        processes = self.engine.processes
+        for name in ("batch", "multiop_pairs"):
+            if getattr(self.train, name) % processes:
+                count = f"engine.devices x engine.nodes, {processes}"
+                raise ValueError(f"train.{name} {getattr(self.train, name)} must be a multiple of {count}")
+        return self
 
     @model_validator(mode="after")
     def _flow_fits(self) -> Params:

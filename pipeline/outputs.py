@@ -33,6 +33,11 @@ def main(stage: Callable[..., None]) -> None:
         sys.exit(_STOPPED)
 
 
+def partial_of(target: Path) -> Path:
+    """Where something lies while it is being written."""
+    return target.with_name(target.name + ".partial")
+
+
 @contextmanager
 def whole_folder(target: str | Path, resume: bool = False) -> Iterator[Path]:
     """A folder to fill that appears under its name only when everything in it has been written.
@@ -42,7 +47,7 @@ def whole_folder(target: str | Path, resume: bool = False) -> Iterator[Path]:
         resume: begin with what an interrupted call has left, for who can tell what of it still holds.
     """
     target = Path(target)
-    partial = target.with_name(target.name + ".partial")
+    partial = partial_of(target)
     if not resume:
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
@@ -56,6 +61,6 @@ def whole_file(target: str | Path) -> Iterator[Path]:
     """A path to write to that is renamed to its target only when it has been written."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
+    partial = partial_of(target)
     yield partial
     partial.replace(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,8 @@ from mlflow.tracking import MlflowClient
 
 from mfnet.errors import UserError
 
+# It says with every run that it has begun and ended.
+logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
 EXPERIMENT = "mfnet"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
 SCORES = "scores"

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import mlflow
 import numpy as np
 import pandas as pd
 
-from mfnet.config import LossParams, Params
+from mfnet.config import EngineParams, LossParams, Params
 from mfnet.data.batches import TripletData
 from mfnet.data.faces import FaceStore
 from mfnet.data.flow_store import FlowStore
+from mfnet.errors import UserError
 from mfnet.flow import weights_files
 from mfnet.head import HeadModel
+from mfnet.method.devices import is_first, started_by_others
 from mfnet.method.network import MFNet
 from mfnet.method.start import start_files
-from mfnet.method.training import Material, Setting, train
+from mfnet.method.training import Material, Setting, Silent, train
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
 from mfnet.settings import directions, open_flow_estimator, open_head
-from pipeline.outputs import whole_folder
+from pipeline.outputs import partial_of, whole_folder
 from pipeline.registry.logged import log_inputs, log_model
 from pipeline.tracking import input_hashes, log_metrics, made_from, name_model, tracked
 
@@ -35,10 +40,15 @@ class CurveRecorder:
         self._folder = folder
         self._rows: list[dict[str, float]] = []
 
-    def begin(self, start: str) -> None:
-        """See `mfnet.method.training.Recorder`."""
+    def begin(self, start: str, step: int) -> None:
+        """See `mfnet.method.training.Recorder`; pictures of before are kept, those of later steps are drawn again."""
         print(f"starts from: {start}")
         mlflow.set_tag("mfnet.starts_from", start)
+        for path in sorted(self._folder.glob("step_*.png")):
+            if int(path.stem.removeprefix("step_")) > step:
+                path.unlink()
+            else:
+                mlflow.log_artifact(str(path), "pictures")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """See `mfnet.method.training.Recorder`."""
@@ -86,15 +96,38 @@ def write_trained(folder: Path, params: Params, network: MFNet, head: HeadModel)
     write_model(folder, config, network, head)
 
 
+def _become_torchrun(engine: EngineParams) -> NoReturn:
+    """Start this very command once for every device.
+
+    Raises:
+        UserError: other machines are needed, which nobody has started it on.
+    """
+    if engine.nodes > 1:
+        raise UserError(
+            f"engine.nodes: {engine.nodes} machines; expected srun or torchrun to start this stage on each of them"
+        )
+    module = sys.modules["__main__"].__spec__
+    assert module is not None
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(engine.devices)]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", module.name, *sys.argv[1:]])
+
+
 def run_training(stage: str, name: str, params: Params, seed: int, loss: LossParams) -> None:
     """Write models/NAME/ and reports/curves/NAME/ (losses.csv, validation.csv, pictures).
 
     Args:
         stage: train or ablation.
         name: of the network: mfnet, or ablation/no_eye-0.
-        params: all of params.yaml.
+        params: all of params.yaml; where it asks for several devices this process becomes torchrun, which starts one
+            process for each, and only the first of them writes and is tracked.
         seed, loss: of this training.
     """
+    engine, setting = params.engine, setting_of(params, seed, loss)
+    if engine.processes > 1 and not started_by_others():
+        _become_torchrun(engine)
+    if not is_first(engine):
+        train(setting, material_of(params, loss), Silent(), partial_of(Path("models") / name), None, engine)
+        return
     inputs = [params.head.path, FACES, TRIPLETS, FLOW]
     logged = {name: getattr(params, name).model_dump(mode="json") for name in ("head", "network", "train", "flow")}
     logged |= {"seed": seed, "loss": loss.model_dump()}
@@ -102,12 +135,12 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
     variant = None if name == "mfnet" else Path(name).name
     with (
         tracked(stage, logged, inputs, variant, machine=True),
-        whole_folder(curves) as curves_folder,
+        whole_folder(curves, resume=True) as curves_folder,
         whole_folder(model, resume=True) as model_folder,
     ):
         log_inputs(input_hashes(inputs))
         recorder, material = CurveRecorder(curves_folder), material_of(params, loss)
-        network, values = train(setting_of(params, seed, loss), material, recorder, model_folder, stage)
+        network, values = train(setting, material, recorder, model_folder, stage, engine)
         recorder.write()
         write_trained(model_folder, params, network, material.head)
         name_model(model_folder)

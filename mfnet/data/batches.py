@@ -114,6 +114,10 @@ class _Jitter(NamedTuple):
     scale: Tensor
     shift: Tensor
 
+    def of(self, rows: Tensor) -> _Jitter:
+        """That of some of the triplets."""
+        return _Jitter(*(part[rows] for part in self))
+
     @staticmethod
     def drawn(triplets: int, views: int, jitter: float, generator: torch.Generator) -> _Jitter:
         mirrored = torch.rand(triplets, generator=generator) < 0.5
@@ -128,23 +132,27 @@ class _Jitter(NamedTuple):
         return torch.cat([inverse, -inverse @ self.shift[..., None]], -1)
 
 
-def augment(batch: TripletBatch, jitter: float, generator: torch.Generator) -> TripletBatch:
+def augment(
+    batch: TripletBatch, jitter: float, generator: torch.Generator, rows: Tensor | None = None, of: int | None = None
+) -> TripletBatch:
     """Mirror half of the triplets; shift, scale, brighten and tint every view a little.
 
     Args:
         batch: as loaded.
         jitter: standard deviation of shift (in half images) and scale.
         generator: of the draw.
+        rows: which triplets these are of the `of` that are drawn for; None: they are all.
     """
-    n, views = batch.images.shape[:2]
-    drawn = _Jitter.drawn(n, views, jitter, generator)
+    rows, views = torch.arange(len(batch.images)) if rows is None else rows, batch.images.shape[1]
+    n = of or len(rows)
+    drawn = _Jitter.drawn(n, views, jitter, generator).of(rows)
     sampling, mirrored = drawn.sampling(), drawn.mirrored
     images, landmarks = batch.images.clone(), batch.landmarks.clone()
     images[mirrored] = images[mirrored][:, MIRRORED_VIEWS]
     landmarks[mirrored] = landmarks[mirrored][:, MIRRORED_VIEWS][:, :, torch.from_numpy(MIRROR)]
     lens = None if batch.lens is None else _moved_lens(batch.lens, drawn)
-    gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)
-    tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)
+    gain = 1 + 0.12 * torch.randn(n, views, 1, 1, 1, generator=generator)[rows]
+    tint = 1 + 0.05 * torch.randn(n, views, 3, 1, 1, generator=generator)[rows]
     return TripletBatch(
         (_moved(images, sampling, "bilinear") * gain * tint).clamp(0, 1),
         landmarks * drawn.flip[:, :, None] * drawn.scale[..., None, None] + drawn.shift[:, :, None],

@@ -18,6 +18,7 @@ from mfnet.data.landmarks import LANDMARK_SPREAD, N_LANDMARKS
 from mfnet.flow import FlowEstimator
 from mfnet.loss_terms import TERMS
 from mfnet.method.network import Parameters
+from mfnet.method.processes import mean_over_processes
 
 EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
@@ -38,7 +39,7 @@ def multiview_optical(estimator: FlowEstimator, photograph: Tensor, rendered: Te
     height, width = photograph.shape[-2:]
     flow = estimator(mask * photograph, mask * rendered)
     half_image = flow.new_tensor([width / 2, height / 2])[:, None, None]
-    return ((flow / half_image).abs().sum(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
+    return ((flow / half_image).abs().sum(1, keepdim=True) * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
 
 
 def multiview_projection(projected: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def multiview_projection(projected: Tensor, target: Tensor, mask: Tensor) -> Ten
     Returns:
         Mean L1 distance over the mask, in units of half the image; 0 where the masks are empty.
     """
-    return ((projected - target).abs().sum(1, keepdim=True) * mask).sum() / mask.sum().clamp(min=1)
+    return ((projected - target).abs().sum(1, keepdim=True) * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
 
 
 def landmark_weights(rule: Literal["even", "by_error"], like: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mfnet.config import LossParams
 from mfnet.data.batches import TripletBatch
-from mfnet.data.pairs import PAIRS
 from mfnet.flow import FlowEstimator
 from mfnet.head import Directions, Flame, HeadModel
 from mfnet.method.losses import Evidence, compute_losses, landmark_weights, multiview_optical, multiview_projection
@@ -69,16 +68,3 @@ def multiview_term(
         else measured_pairs(decoder, scene, pairs, estimator)
     )
     return multiview_projection(projected.projected, projected.target, projected.mask)
-
-
-def select_pairs(batch: int, count: int, generator: torch.Generator) -> Tensor:
-    """Ordered pairs for one step, [M, 2] triplet and index into `PAIRS`, at most one per triplet."""
-    triplet = torch.randperm(batch, generator=generator)[:count]
-    return torch.stack([triplet, torch.randint(len(PAIRS), (len(triplet),), generator=generator)], 1)
-
-
-def select_views(batch: int, views: int, fewer: float, generator: torch.Generator) -> Tensor:
-    """Which photographs tell the shape, [B, N] bool: all, or of a share of the triplets one to all but one of them."""
-    order = torch.rand(batch, views, generator=generator).argsort(1).argsort(1)
-    number = torch.randint(1, views, (batch, 1), generator=generator)
-    return (order < number) | (torch.rand(batch, 1, generator=generator) >= fewer)

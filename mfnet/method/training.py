@@ -6,7 +6,9 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,17 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfnet.config import LossParams, NetworkParams, TrainParams
+from mfnet.config import EngineParams, LossParams, NetworkParams, TrainParams
 from mfnet.data.batches import TripletBatch, TripletData
 from mfnet.data.steps import StepBatches
 from mfnet.errors import about
 from mfnet.flow import FlowEstimator
 from mfnet.head import Directions, HeadModel
 from mfnet.method.checkpoint import Checkpoint, History
+from mfnet.method.devices import open_fabric
+from mfnet.method.divergence import Watch, diverged
+from mfnet.method.draws import Draw
 from mfnet.method.encoders import load_encoder
 from mfnet.method.losses import total
 from mfnet.method.network import MFNet, Parameters
-from mfnet.method.objective import Instruments, losses_of, select_pairs, select_views
+from mfnet.method.objective import Instruments, losses_of
+from mfnet.method.processes import means_over_processes, with_shared_statistics
 from mfnet.method.start import start_from
 from mfnet.method.validation import Judge
 from mfnet.parallel import made_beside, progress
@@ -34,8 +40,6 @@ if TYPE_CHECKING:
 
 # Held-out people are looked at once in so many times that the losses are logged.
 _VALIDATE_EVERY = 10
-# Away from the seeds of the batches.
-_OF_SELECTION = 10**6 // 2
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ class Material:
 class Recorder(Protocol):
     """Is told how a training goes."""
 
-    def begin(self, start: str) -> None:
-        """A sentence that says which weights the network starts from."""
+    def begin(self, start: str, step: int) -> None:
+        """A sentence that says which weights the network starts from, and the step that it goes on from, 0 at first."""
         ...
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -90,8 +94,21 @@ class Recorder(Protocol):
         ...
 
     def picture(self, step: int, image: np.ndarray) -> None:
-        """RGB uint8 [H, W, 3]: what the network makes of a held-out triplet."""
+        """RGB uint8 [H, W, 3]: what the network makes of a held-out triplet; those of before are not repeated."""
         ...
+
+
+class Silent:
+    """A recorder that keeps nothing."""
+
+    def begin(self, start: str, step: int) -> None:
+        """See `Recorder`."""
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """See `Recorder`."""
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """See `Recorder`."""
 
 
 def seed_everything(seed: int) -> None:
@@ -112,59 +129,148 @@ def learning_rate_at(step: int, params: TrainParams) -> float:
 
 
 def train(
-    setting: Setting, material: Material, recorder: Recorder, folder: Path, label: str | None = "train"
+    setting: Setting,
+    material: Material,
+    recorder: Recorder,
+    folder: Path,
+    label: str | None = "train",
+    engine: EngineParams = EngineParams(),  # noqa: B008  immutable
 ) -> tuple[MFNet, dict[str, float]]:
     """Train a network.
 
     Args:
         setting: what and how.
         material: on what.
-        recorder: is told how it goes.
+        recorder: is told how it goes; of several processes only the first one's.
         folder: of the checkpoint, which is resumed from if setting and material are the same; gone at the end.
         label: shown with the progress.
+        engine: the devices.
 
     Returns:
         The network, on the CPU, and the last figures.
 
     Raises:
-        UserError: the encoder's weights do not fit.
+        UserError: the encoder's weights do not fit, or the training diverges.
     """
     params = setting.train
     seed_everything(setting.seed)
-    fabric = _fabric(params)
+    fabric = open_fabric(engine, params.precision)
     (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
-    recorder.begin(begun)
+    network = with_shared_statistics(network)
     network, optimizer = fabric.setup(network, _optimizer(network, params))
     checkpoint = Checkpoint(folder, json.dumps([setting.as_dict(), material.digest]))
     start, history = checkpoint.restore(network, optimizer)
-    diary = _Diary(params, recorder, Judge(network, instruments, material.validation, params, fabric.device), history)
-    pairs_from = math.ceil(params.multiop_after * params.steps) if setting.loss.weights["multiop"] else params.steps
-    steps = StepBatches(material.train, params.batch, params.jitter, setting.seed, pairs_from)
-    batches = made_beside(steps.batch, range(start, params.steps))
-    for step, batch in enumerate(progress(batches, label, params.steps - start), start):
-        losses = _step(fabric, network, optimizer, instruments, setting, batch.to(fabric.device), step)
-        diary.write(step + 1, losses)
-        if step + 1 == params.steps or (step + 1) % params.checkpoint_every == 0:
-            checkpoint.save(network, optimizer, step + 1, diary.history)
-    diary.close()
-    checkpoint.remove()
-    return network.module.cpu(), {name: value for name, value in diary.last.items() if name != "steps_per_second"}
+    judge = Judge(network.module, instruments, material.validation, params, fabric.device)
+    diary = _Diary(params, recorder, judge) if fabric.is_global_zero else None
+    if diary:
+        diary.begin(begun, start, history)
+    steps = StepBatches(material.train, params.batch, params.jitter, setting.seed, _pairs_from(setting))
+    descent = _Descent(fabric, network, optimizer, instruments, setting, Watch(params.precision))
+    batches = made_beside(lambda step: _drawn(setting, steps, step), range(start, params.steps))
+    for draw, batch in progress(batches, label if diary else None, params.steps - start):
+        losses = descent.step(
+            batch.to(fabric.device), draw.to(fabric.device), partial(steps.names, draw.step, draw.rows)
+        )
+        if diary:
+            diary.write(draw.step + 1, losses)
+        if diary and (draw.step + 1 == params.steps or (draw.step + 1) % params.checkpoint_every == 0):
+            checkpoint.save(network, optimizer, draw.step + 1, diary.history)
+    if diary:
+        diary.close()
+        checkpoint.remove()
+    return network.module.cpu(), diary.last if diary else {}
+
+
+def _pairs_from(setting: Setting) -> int:
+    """The step from which on equation 6 counts."""
+    steps = setting.train.steps
+    return math.ceil(setting.train.multiop_after * steps) if setting.loss.weights["multiop"] else steps
+
+
+def _drawn(setting: Setting, steps: StepBatches, step: int) -> tuple[Draw, TripletBatch]:
+    """What this process sees of a step."""
+    params = setting.train
+    pairs = params.multiop_pairs if step >= steps.pairs_from else None
+    draw = Draw.of_step(step, setting.seed, len(steps.positions(step)), params.fewer_views, pairs)
+    return draw, steps.batch(step, draw.rows)
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Takes the steps.
+
+    fabric: the devices; network, optimizer: as it has set them up; instruments: what turns parameters into losses;
+    setting: what is trained and how; watch: ends a training that diverges.
+    """
+
+    fabric: Fabric
+    network: Any
+    optimizer: Any
+    instruments: Instruments
+    setting: Setting
+    watch: Watch
+
+    def step(self, batch: TripletBatch, draw: Draw, names: Callable[[], list[str]]) -> dict[str, Tensor]:
+        """One step of gradient descent; the losses by name, `loss` in all, over the batches of all processes.
+
+        Args:
+            batch: of this process.
+            draw: its choices.
+            names: gives the names of the triplets, for errors.
+        """
+        params, done = self.setting.train, draw.step + 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(draw.step, params)
+        losses = self._losses(batch, draw, names)
+        loss = total(losses, self.setting.loss.weights)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=1.0, error_if_nonfinite=False)
+        self.watch.gradient(done, norm, lambda: self._gradients(batch, draw, names), names)
+        self.optimizer.step()
+        return means_over_processes({f"loss_{name}": value for name, value in losses.items()} | {"loss": loss})
+
+    def _losses(self, batch: TripletBatch, draw: Draw, names: Callable[[], list[str]]) -> dict[str, Tensor]:
+        # Fabric runs the network in the chosen precision; geometry stays in float32, where millimetres survive.
+        parameters = Parameters(*self.network(batch.images, draw.telling))
+        self.watch.parameters(draw.step + 1, parameters._asdict(), names)
+        losses = losses_of(self.instruments, parameters, batch, self.setting.loss, draw.pairs)
+        weights = self.setting.loss.weights
+        self.watch.losses(draw.step + 1, {name: losses[name] for name in losses if weights[name]}, names)
+        return losses
+
+    def _gradients(self, batch: TripletBatch, draw: Draw, names: Callable[[], list[str]]) -> dict[str, Tensor]:
+        """Every term's own gradient by the network's weights, in one row."""
+        losses, weights = self._losses(batch, draw, names), self.setting.loss.weights
+        trained, gradients = list(self.network.parameters()), {}
+        for name in (name for name in losses if weights[name] and losses[name].requires_grad):
+            parts = torch.autograd.grad(losses[name], trained, retain_graph=True, allow_unused=True)
+            gradients[name] = torch.cat([part.flatten() for part in parts if part is not None])
+        return gradients
 
 
 class _Diary:
     """What a training tells on the way: losses and speed, sometimes how it does on held-out people, and pictures."""
 
-    def __init__(self, params: TrainParams, recorder: Recorder, judge: Judge, history: History) -> None:
-        """Repeat to the recorder what was told before an interruption."""
-        self.history, self._params, self._recorder, self._judge = history, params, recorder, judge
-        for step, values in history:
-            recorder.log(step, values)
+    def __init__(self, params: TrainParams, recorder: Recorder, judge: Judge) -> None:
+        """Begin an empty one."""
+        self.history: History = []
+        self._params, self._recorder, self._judge = params, recorder, judge
         self._began, self._written = time.monotonic(), 0
+
+    def begin(self, start: str, step: int, history: History) -> None:
+        """Say which weights it starts from, and repeat what was told before an interruption after so many steps."""
+        self.history = history
+        self._recorder.begin(start, step)
+        for before, values in history:
+            self._recorder.log(before, values)
+        self._began = time.monotonic()
 
     @property
     def last(self) -> dict[str, float]:
-        """The newest figures."""
-        return self.history[-1][1] if self.history else {}
+        """The newest figures, but for the speed."""
+        newest = self.history[-1][1] if self.history else {}
+        return {name: value for name, value in newest.items() if name != "steps_per_second"}
 
     def write(self, done: int, losses: dict[str, Tensor]) -> None:
         """After so many steps, of which the last one had these losses."""
@@ -175,51 +281,27 @@ class _Diary:
             values["learning_rate"] = learning_rate_at(done - 1, params)
             values["steps_per_second"] = self._written / (time.monotonic() - self._began)
             if last or done % (_VALIDATE_EVERY * params.log_every) == 0:
-                values["landmark_error_validation"] = self._judge.landmark_error()
+                values["landmark_error_validation"] = self._landmark_error(done)
             self.history.append((done, values))
             self._recorder.log(done, values)
         if not last and done % params.picture_every == 0:
             self._recorder.picture(done, self._judge.picture())
+
+    def _landmark_error(self, done: int) -> float:
+        error = self._judge.landmark_error()
+        if not math.isfinite(error):
+            raise diverged(done, "landmark_error_validation", [str(name) for name in self._judge.held_out.rows.index])
+        return error
 
     def close(self) -> None:
         """The last picture, also where all steps had been taken before an interruption."""
         self._recorder.picture(self._params.steps, self._judge.picture())
 
 
-def _fabric(params: TrainParams) -> Fabric:
-    from lightning_fabric import Fabric  # noqa: PLC0415  takes seconds
-
-    # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
-    return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=params.precision)
-
-
 def _optimizer(network: MFNet, params: TrainParams) -> torch.optim.Adam:
     # In half precision a fused one scales gradients back by itself, after they would have been clipped.
     fused = params.precision != "16-mixed"
     return torch.optim.Adam(network.parameters(), lr=params.learning_rate, fused=fused)
-
-
-def _step(
-    fabric: Fabric, network: Any, optimizer: Any, instruments: Instruments, setting: Setting, batch: TripletBatch,
-    step: int,
-) -> dict[str, Tensor]:  # fmt: skip
-    """One step of gradient descent; the losses by name, `loss` in all."""
-    params = setting.train
-    generator = torch.Generator().manual_seed(setting.seed * 10**6 + step + _OF_SELECTION)
-    triplets, views = batch.images.shape[:2]
-    telling = select_views(triplets, views, params.fewer_views, generator).to(fabric.device)
-    asked = batch.pairs is not None
-    selected = select_pairs(triplets, params.multiop_pairs, generator).to(fabric.device) if asked else None
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(step, params)
-    # Fabric runs the network in the chosen precision; geometry stays in float32, where millimetres survive.
-    losses = losses_of(instruments, Parameters(*network(batch.images, telling)), batch, setting.loss, selected)
-    loss = total(losses, setting.loss.weights)
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    fabric.clip_gradients(network, optimizer, max_norm=1.0, error_if_nonfinite=params.precision == "32-true")
-    optimizer.step()
-    return {f"loss_{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
 
 
 def _new_network(setting: Setting, head: HeadModel) -> tuple[MFNet, str]:

@@ -21,7 +21,13 @@ from mfnet.evaluation.report.tables import published
 _BLOCK = re.compile(r"(?P<begin><!-- table (?P<name>[\w-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 _BEGIN = "<!-- table "
 # Columns of the table of means that the documents show.
-_PLACES = {"wild": "wild", "lab, three views, own size": "lab, three views", "lab, one view, own size": "lab, one view"}
+_PLACES = {
+    "wild": "wild",
+    "lab, three views, own size": "lab, three views",
+    "lab, one view, own size": "lab, one view",
+    "wild, reporting half": "wild, reporting half",
+    "lab, three views, own size, reporting half": "lab, three views, reporting half",
+}
 _LAB = {
     name: name
     for name in ("lab, three views", "lab, three views, own size", "lab, one view", "lab, one view, own size")

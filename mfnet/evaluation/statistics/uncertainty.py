@@ -12,6 +12,7 @@ from scipy import stats
 from mfnet.data.facescape import BINS
 from mfnet.evaluation.benchmark import OWN_SIZE
 from mfnet.evaluation.methods.registry import label
+from mfnet.evaluation.statistics.halves import halves_of
 
 _LEVEL = 0.95
 _COLUMNS = ("wild", "lab, three views", "lab, one view")
@@ -22,6 +23,8 @@ _LAB = {
     "single_view": "lab, one view",
     "single_view" + OWN_SIZE: "lab, one view, own size",
 }
+
+_REPORTED = {"wild": "wild, reporting half", _THREE: "lab, three views, own size, reporting half"}
 
 
 class Interval(NamedTuple):
@@ -138,7 +141,12 @@ def difference_table(per_image: Trainings, reference: str) -> pd.DataFrame:
 
 
 def mean_table(per_image: Trainings) -> pd.DataFrame:
-    """CD of every method with its interval, as text: method, trainings, wild, its bins, and the settings of the lab."""
+    """CD of every method with its interval, as text.
+
+    Returns:
+        The columns method, trainings, wild, its bins, the settings of the lab, and of wild set and lab what the half
+        says that no model is chosen by.
+    """
     table = []
     for name, trainings in per_image.items():
         row: dict[str, object] = {"method": label(name), "trainings": len(trainings)}
@@ -148,6 +156,9 @@ def mean_table(per_image: Trainings) -> pd.DataFrame:
             row[f"wild {place}"] = _mean(_over_trainings([rows[rows["bin"] == place] for rows in wild]))
         for setting, column in _LAB.items():
             row[column] = _mean(_over_trainings(rows_of(trainings, setting)))
+        reporting = [halves_of(table).reporting for table in trainings]
+        for setting, column in _REPORTED.items():
+            row[column] = _mean(_over_trainings(rows_of(reporting, setting)))
         table.append(row)
     return pd.DataFrame(table)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfnet.data.pairs import PAIRS
-from mfnet.method.objective import select_pairs, select_views
+from mfnet.method.draws import select_pairs, select_views
 
 
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 100))
