@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +33,14 @@ def main(stage: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         print(f"stopped: {Path(sys.argv[0]).stem}; the same command goes on from here", file=sys.stderr)
         sys.exit(_STOPPED)
+
+
+def repository_root() -> Path:
+    """The repository that DVC was called in, also for experiments that run in a copy of it."""
+    if "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"]).resolve()
+    asked = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
+    return Path(asked.stdout.strip() or ".").resolve()
 
 
 def partial_of(target: Path) -> Path:

@@ -23,12 +23,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mfnet.errors import UserError
+from pipeline.outputs import repository_root
+from pipeline.unsent import deliver, ended, keep
 
 # It says with every run that it has begun and ended.
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
 EXPERIMENT = "mfnet"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
 SCORES = "scores"
+_TRIES = "4"
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"
 _PARENT_TAG, _CALL_TAG = "mlflow.parentRunId", "mfnet.call"
 MODEL_TAG, BENCHMARK_TAG = "mfnet.model", "mfnet.benchmark"
@@ -53,54 +56,58 @@ def tracked(
     if variant:
         tags["variant"] = variant
     tags |= {f"input.{path}": digest for path, digest in input_hashes(inputs).items()}
+    name = f"{stage}@{variant}" if variant else stage
     # No stage is the last that a `dvc` call runs: each leaves the call's run as it leaves its own.
-    status = "FAILED"
-    try:
-        name = f"{stage}@{variant}" if variant else stage
-        with mlflow.start_run(run_name=name, tags=tags, log_system_metrics=machine) as run:
+    with _ending(client, None if PARENT_VARIABLE in os.environ else parent):
+        run = mlflow.start_run(run_name=name, tags=tags, log_system_metrics=machine)
+        with _ending(client, run.info.run_id):
             mlflow.log_params(_flat(params))
-            with _killed_if_stopped():
-                yield run
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        if PARENT_VARIABLE not in os.environ:
-            client.set_terminated(parent, status)
+            yield run
 
 
 @contextmanager
 def tracked_pipeline(name: str) -> Iterator[str]:
     """An MLflow run for a whole pipeline, for stages to be nested under; gives its id."""
-    connect()
-    with mlflow.start_run(run_name=name, tags={"git_commit": _git_commit()}) as run:
+    client = connect()
+    run = mlflow.start_run(run_name=name, tags={"git_commit": _git_commit()})
+    with _ending(client, run.info.run_id):
         mlflow.log_params(_all_params())
-        with _killed_if_stopped():
-            yield run.info.run_id
+        yield run.info.run_id
 
 
 @contextmanager
-def _killed_if_stopped() -> Iterator[None]:
-    """Close the active run as KILLED where somebody stops it; MLflow itself would call it FAILED."""
+def _ending(client: MlflowClient, run_id: str | None) -> Iterator[None]:
+    """End a run as its block ends: FINISHED, FAILED, or KILLED where somebody stops it; later, if the server is away.
+
+    None is a run that somebody else ends.
+    """
+    # Ctrl-C, SIGTERM, and what Prefect makes of it, are no errors.
+    status = "KILLED"
     try:
         yield
+        status = "FINISHED"
     except Exception:
+        status = "FAILED"
         raise
-    except BaseException:
-        # Ctrl-C, SIGTERM, and what Prefect makes of it: no error.
-        mlflow.end_run("KILLED")
-        raise
+    finally:
+        active = mlflow.active_run()
+        try:
+            if active is not None and active.info.run_id == run_id:
+                mlflow.end_run(status)
+            elif run_id is not None:
+                client.set_terminated(run_id, status)
+        except MlflowException:
+            keep(unsent_folder(), str(run_id), [ended(status)])
+
+
+def unsent_folder() -> Path:
+    """Where what a server that is away could not be told waits for the next stage."""
+    return repository_root() / ".dvc/tmp/unsent"
 
 
 def log_metrics(metrics: dict[str, Any], step: int | None = None) -> None:
     """Log numbers of a nested dictionary to the active run, `wild.0-5`; what is null is left out."""
     mlflow.log_metrics(_numbers(metrics), step=step)
-
-
-def name_model(folder: Path) -> None:
-    """Say of the active run that it trained the model in a folder, by the digest of its weights."""
-    mlflow.set_tag(MODEL_TAG, model_digest(folder))
 
 
 def log_scores(folder: Path, scores: dict[str, Any], benchmark: str, per_image: Path) -> None:
@@ -152,6 +159,8 @@ def connect() -> MlflowClient:
     Raises:
         UserError: its experiment is deleted, or its schema is of an older MLflow, or it cannot be reached.
     """
+    # Its own seven tries take minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _TRIES)
     root = repository_root()
     own = f"sqlite:///{root / _DATABASE}"
     uri = _in_root(os.environ.get("MLFLOW_TRACKING_URI", own), root)
@@ -165,6 +174,7 @@ def connect() -> MlflowClient:
         mlflow.set_experiment(EXPERIMENT)
     except (MlflowException, sqlite3.Error) as error:
         raise UserError(_remedy(uri, str(error))) from error
+    deliver(client, unsent_folder())
     return client
 
 
@@ -173,14 +183,6 @@ def _in_root(uri: str, root: Path) -> str:
     prefix = "sqlite:///"
     relative = uri.startswith(prefix) and not uri.removeprefix(prefix).startswith("/")
     return f"{prefix}{root / uri.removeprefix(prefix)}" if relative else uri
-
-
-def repository_root() -> Path:
-    """Where mlflow.db lies: the repository that DVC was called in, also for experiments that run in a copy of it."""
-    if "DVC_ROOT" in os.environ:
-        return Path(os.environ["DVC_ROOT"]).resolve()
-    asked = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
-    return Path(asked.stdout.strip() or ".").resolve()
 
 
 def _bring_artifacts_along(root: Path) -> None:

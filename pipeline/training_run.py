@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
 import cv2
-import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from mfnet.config import EngineParams, LossParams, Params
 from mfnet.data.batches import TripletData
@@ -27,39 +29,40 @@ from mfnet.reconstruct.model_folder import ModelConfig, write_model
 from mfnet.settings import directions, open_flow_estimator, open_head
 from pipeline.outputs import partial_of, whole_folder
 from pipeline.registry.logged import log_inputs, log_model
-from pipeline.tracking import input_hashes, log_metrics, made_from, name_model, tracked
+from pipeline.tracking import MODEL_TAG, input_hashes, made_from, model_digest, tracked, unsent_folder
+from pipeline.unsent import RunLog
 
 FACES, TRIPLETS, FLOW = Path("data/faces"), Path("data/triplets.parquet"), Path("data/flow")
 _VALIDATION = "landmark_error_validation"
 
 
 class CurveRecorder:
-    """Writes a training's curves and pictures to a folder and to MLflow."""
+    """Writes a training's curves and pictures to a folder, and tells them to MLflow, which may be away meanwhile."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, run_log: RunLog) -> None:
+        self._folder, self._run_log = folder, run_log
         self._rows: list[dict[str, float]] = []
 
     def begin(self, start: str, step: int) -> None:
         """See `mfnet.method.training.Recorder`; pictures of before are kept, those of later steps are drawn again."""
         print(f"starts from: {start}")
-        mlflow.set_tag("mfnet.starts_from", start)
+        self._run_log.tag("mfnet.starts_from", start)
         for path in sorted(self._folder.glob("step_*.png")):
             if int(path.stem.removeprefix("step_")) > step:
                 path.unlink()
             else:
-                mlflow.log_artifact(str(path), "pictures")
+                self._run_log.artifact(path, "pictures")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """See `mfnet.method.training.Recorder`."""
         self._rows.append({"step": step, **values})
-        log_metrics(values, step)
+        self._run_log.metrics(values, step)
 
     def picture(self, step: int, image: np.ndarray) -> None:
         """See `mfnet.method.training.Recorder`."""
         path = self._folder / f"step_{step:06d}.png"
         cv2.imwrite(str(path), image[..., ::-1])
-        mlflow.log_artifact(str(path), "pictures")
+        self._run_log.artifact(path, "pictures")
 
     def write(self) -> None:
         """Write losses.csv and validation.csv."""
@@ -112,6 +115,14 @@ def _become_torchrun(engine: EngineParams) -> NoReturn:
     os.execv(sys.executable, [sys.executable, *launcher, "-m", module.name, *sys.argv[1:]])
 
 
+def _log_model(folder: Path, description: str) -> None:
+    try:
+        log_model(folder, description)
+    except (MlflowException, OSError) as error:
+        why = " ".join(str(error).split())[:200]
+        print(f"mlflow: the model was not logged ({why}); a retraining logs it when it is compared", file=sys.stderr)
+
+
 def run_training(stage: str, name: str, params: Params, seed: int, loss: LossParams) -> None:
     """Write models/NAME/ and reports/curves/NAME/ (losses.csv, validation.csv, pictures).
 
@@ -134,16 +145,17 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
     model, curves = Path("models") / name, Path("reports/curves") / name
     variant = None if name == "mfnet" else Path(name).name
     with (
-        tracked(stage, logged, inputs, variant, machine=True),
+        tracked(stage, logged, inputs, variant, machine=True) as run,
         whole_folder(curves, resume=True) as curves_folder,
         whole_folder(model, resume=True) as model_folder,
+        closing(RunLog(MlflowClient(), run.info.run_id, unsent_folder())) as run_log,
     ):
         log_inputs(input_hashes(inputs))
-        recorder, material = CurveRecorder(curves_folder), material_of(params, loss)
+        recorder, material = CurveRecorder(curves_folder, run_log), material_of(params, loss)
         network, values = train(setting, material, recorder, model_folder, stage, engine)
         recorder.write()
         write_trained(model_folder, params, network, material.head)
-        name_model(model_folder)
+        run_log.tag(MODEL_TAG, model_digest(model_folder))
         told = ", ".join(f"{name}: {value:.4g}" for name, value in values.items())
-        log_model(model_folder, f"{variant or name}, after {params.train.steps} steps: {told}")
         print(told)
+        _log_model(model_folder, f"{variant or name}, after {params.train.steps} steps: {told}")

@@ -124,7 +124,7 @@ def test_scores_come_to_the_run_that_trained_the_model_and_else_to_the_active_on
         models[name].mkdir()
         (models[name] / "model.safetensors").write_bytes(name.encode())
     with tracking.tracked("train", {}, []) as trained:
-        tracking.name_model(models["ours"])
+        mlflow.set_tag(tracking.MODEL_TAG, tracking.model_digest(models["ours"]))
     (tmp_path / "mfnet.csv").write_text("3.0")
     per_image = tmp_path / "mfnet.csv"
     with tracking.tracked("evaluate", {}, []) as scored:
