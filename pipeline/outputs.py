@@ -14,6 +14,8 @@ from pathlib import Path
 
 from mfnet.errors import UserError
 
+# What files of the data sets were when they were last read.
+DIGESTS = Path(".dvc/tmp/digests.parquet")
 _STOPPED = 128 + signal.SIGINT
 
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
+from mfnet.data.digests import digests_of
 from mfnet.data.landmarks import SIDECAR
 from mfnet.data.multipie import Photograph, parse
 from mfnet.errors import UserError
-from mfnet.parallel import parallel_map
 
 _META = ("meta", "highres")
-_TOGETHER = 256
 
 
-def build_index(root: Path, workers: int | None = 1) -> pd.DataFrame:
+def build_index(root: Path, workers: int | None = 1, memory: Path | None = None) -> pd.DataFrame:
     """Index the tree at root.
 
     Args:
         root: of Multi-PIE.
         workers: processes that read the files; None is one per core.
+        memory: of digests, so that files that have not changed are not read again; see `mfnet.data.digests`.
 
     Returns:
         Sorted by path: path, digest of the content, subject, session, recording, camera, illumination and problem
@@ -42,22 +40,14 @@ def build_index(root: Path, workers: int | None = 1) -> pd.DataFrame:
         if not any(part in _META for part in place.parts):
             paths += [place / name for name in names if name.endswith(".png")]
     # By content and not by time: a tree that was copied anew is the same tree.
-    digests = parallel_map(partial(_digests, root=root), _chunks(paths), "index", workers)
-    index = pd.DataFrame([_row(path, digest) for path, digest in zip(paths, chain.from_iterable(digests), strict=True)])
+    digests = digests_of(root, paths, memory, workers)
+    index = pd.DataFrame([_row(path, digest) for path, digest in zip(paths, digests, strict=True)])
     if index.empty or index["problem"].notna().all():
         raise UserError(f"no photograph in {root}; expected session01/multiview/001/01/05_1/*.png")
     index = index.sort_values("path", ignore_index=True)
     sidecar = root / SIDECAR
     index.attrs["landmarks"] = hashlib.md5(sidecar.read_bytes()).hexdigest() if sidecar.is_file() else None
     return index
-
-
-def _chunks(paths: list[Path]) -> list[list[Path]]:
-    return [paths[start : start + _TOGETHER] for start in range(0, len(paths), _TOGETHER)]
-
-
-def _digests(paths: list[Path], root: Path) -> list[str]:
-    return [hashlib.blake2b((root / path).read_bytes(), digest_size=16).hexdigest() for path in paths]
 
 
 def _row(path: Path, digest: str) -> dict:

@@ -10,6 +10,7 @@ import pandas as pd
 from mfnet.config import Params
 from mfnet.data.index import build_index
 from mfnet.errors import about
+from pipeline.outputs import DIGESTS
 
 
 class News(NamedTuple):
@@ -46,7 +47,7 @@ def look(params: Params, index: Path = Path("data/index.parquet")) -> News:
     if not index.is_file() and not params.data.multipie.is_dir():
         return News([], 0, 0, 0, landmarks=False)
     with about("data.multipie"):
-        now = build_index(params.data.multipie, params.engine.workers)
+        now = build_index(params.data.multipie, params.engine.workers, DIGESTS)
     before = pd.read_parquet(index) if index.is_file() else now.iloc[:0]
     both = now.merge(before, on="path", how="outer", suffixes=("", "_before"), indicator=True)
     known_subjects = set(before["subject"])

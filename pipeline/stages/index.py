@@ -3,7 +3,7 @@
 from mfnet.config import load_params
 from mfnet.data.index import build_index
 from mfnet.errors import about
-from pipeline.outputs import main, whole_file
+from pipeline.outputs import DIGESTS, main, whole_file
 from pipeline.tracking import log_metrics, tracked
 
 
@@ -13,7 +13,7 @@ def stage() -> None:
     root = params.data.multipie
     with tracked("index", {"data": {"multipie": str(root)}}, [root / "meta"]):
         with about("data.multipie"):
-            index = build_index(root, params.engine.workers)
+            index = build_index(root, params.engine.workers, DIGESTS)
         with whole_file("data/index.parquet") as path:
             index.to_parquet(path)
         counts = {"files": len(index), "bad_names": int(index["problem"].notna().sum())}
