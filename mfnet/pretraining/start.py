@@ -13,6 +13,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ _HELD_OUT_SEED, _N_HELD_OUT_SKINS, _HELD_OUT_BATCHES = 10**6, 64, 24
 _MOST_VIEWS = 4
 # Errors count in these units: metres of the skin, halves of the crop, radians and so on.
 WEIGHTS = {"vertices": 200.0, "landmarks": 10.0, "points": 1.0, "rotation": 1.0, "camera": 3.0, "light": 0.1}
-_WARMUP, _CONSTANT = 300, 0.7
+_WARMUP = 300
 _JUDGE_EVERY, _LOG_EVERY = 10, 200
 
 
@@ -135,14 +136,15 @@ def _at_rest(jaw: Tensor) -> Tensor:
     return torch.cat([still, still, jaw, still, still], 1)
 
 
-def falls_from(steps: int) -> int:
-    """The step from which on the learning rate of a training of so many falls."""
-    return round(_CONSTANT * steps)
+def falls_from(settings: Mapping[str, Any]) -> int:
+    """The step from which on the learning rate falls."""
+    return round(settings["constant"] * settings["steps"])
 
 
-def learning_rate_at(step: int, steps: int, highest: float) -> float:
+def learning_rate_at(step: int, settings: Mapping[str, Any]) -> float:
     """A short warm-up, then constant, then straight down to a hundredth."""
-    left = (steps - step) / (steps - falls_from(steps))
+    steps, highest = settings["steps"], settings["learning_rate"]
+    left = (steps - step) / (steps - falls_from(settings))
     return highest * min((step + 1) / _WARMUP, 1.0, 0.01 + 0.99 * left)
 
 
@@ -150,8 +152,8 @@ class _Checkpoints:
     """Of a training while its rate is constant, from where one of more steps goes on, and of its end."""
 
     def __init__(self, work: Path, settings: dict[str, Any]) -> None:
-        self._falls_from = falls_from(settings["steps"])
-        of_any_length = {name: value for name, value in settings.items() if name != "steps"}
+        self._falls_from, self._constant_share = falls_from(settings), settings["constant"]
+        of_any_length = {name: value for name, value in settings.items() if name not in ("steps", "constant")}
         self._constant = Checkpoint(work / "constant", json.dumps(of_any_length))
         self._falling = Checkpoint(work / "falling", json.dumps(settings))
 
@@ -164,9 +166,8 @@ class _Checkpoints:
             return step, history
         step, history = self._constant.restore(network, optimizer)
         if step > self._falls_from:
-            raise UserError(
-                f"start: trained for {step} steps already; expected --steps {math.ceil(step / _CONSTANT)} or more"
-            )
+            fewest = math.ceil(step / self._constant_share)
+            raise UserError(f"start: trained for {step} steps already; expected --steps {fewest} or more")
         return step, history
 
 
@@ -174,7 +175,8 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     """Train, resuming from a checkpoint in `work` with the same settings.
 
     Args:
-        settings: encoder, features, steps, images, learning_rate, seed.
+        settings: encoder, features, steps, images, learning_rate, constant (the share of the steps before it falls),
+            seed.
         work: folder of the checkpoints; a training of more steps goes on from one of fewer.
         workers: processes that make the batches.
 
@@ -199,7 +201,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     began, recent = time.monotonic(), []
     for step, known in enumerate(map(lambda one: _on(device, one), loader), start):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
+            group["lr"] = learning_rate_at(step, settings)
         # Geometry stays in float32, where millimetres survive.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             parameters, points = (type(said)(*map(_single, said)) for said in network(known.images))
@@ -277,6 +279,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24000)
     parser.add_argument("--images", type=int, default=32, help="of a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--constant", type=float, default=0.7, help="share of the steps before the rate falls")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("data/start_pretraining"))
     parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")

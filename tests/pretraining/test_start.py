@@ -16,6 +16,8 @@ from mfnet.pretraining import start
 from mfnet.pretraining.people import KnownPhotographs, People
 from mfnet.pretraining.start import Judge, package, spread_points, train
 
+SETTINGS = {"encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "constant": 0.7, "seed": 0}
+
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ def test_the_spread_that_is_said_is_best_where_it_is_the_error(head: HeadModel) 
 
 
 def test_a_resumed_training_goes_on_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"encoder": "compact", "features": 8, "steps": 4, "images": 2, "learning_rate": 1e-3, "seed": 0}
+    settings = SETTINGS | {"steps": 4}
     unbroken, curve = train(settings, tmp_path / "a", workers=0)
     assert [step for step, _ in curve] == [2, 4]
     draw, calls = start.StepBatches.__getitem__, []
@@ -99,15 +101,14 @@ def test_a_resumed_training_goes_on_as_an_unbroken_one(tmp_path: Path, monkeypat
 
 
 def test_a_longer_training_goes_on_from_where_the_rate_of_a_shorter_one_fell(tmp_path: Path) -> None:
-    settings = {"encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "seed": 0}
-    train({**settings, "steps": 4}, tmp_path / "a", workers=0)
-    longer, curve = train({**settings, "steps": 8}, tmp_path / "a", workers=0)
-    at_once, _ = train({**settings, "steps": 8}, tmp_path / "b", workers=0)
+    train({**SETTINGS, "steps": 4}, tmp_path / "a", workers=0)
+    longer, curve = train({**SETTINGS, "steps": 8}, tmp_path / "a", workers=0)
+    at_once, _ = train({**SETTINGS, "steps": 8}, tmp_path / "b", workers=0)
     assert [step for step, _ in curve] == [2, 4, 6, 8]
     for name, value in longer.state_dict().items():
         assert torch.equal(value, at_once.state_dict()[name]), name
     with pytest.raises(UserError, match="trained for 6 steps already; expected --steps 9 or more"):
-        train({**settings, "steps": 4}, tmp_path / "a", workers=0)
+        train({**SETTINGS, "steps": 4}, tmp_path / "a", workers=0)
 
 
 def test_what_is_packaged_says_the_same_as_what_was_trained(
@@ -115,7 +116,7 @@ def test_what_is_packaged_says_the_same_as_what_was_trained(
 ) -> None:
     monkeypatch.setattr(start, "_N_HELD_OUT_SKINS", 2)
     monkeypatch.setattr(start, "_HELD_OUT_BATCHES", 2)
-    settings = {"encoder": "compact", "features": 8, "steps": 2, "images": 2, "learning_rate": 1e-3, "seed": 0}
+    settings = SETTINGS | {"steps": 2}
     network, history = train(settings, tmp_path, workers=0)
     package(network, settings, history, tmp_path)
     packaged, config = load_start(tmp_path)
