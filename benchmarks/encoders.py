@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models
 
@@ -33,6 +33,7 @@ from mfnet.pretraining.start import (
 from mfnet.render.camera import Lens
 
 FEATURES, IMAGES = 256, 32
+_RATE = {"learning_rate": 1e-3, "constant": 0.7}
 
 
 def _torchvision(name: str) -> nn.Module:
@@ -45,34 +46,23 @@ def _small_transformer() -> nn.Module:
     return nn.Sequential(network, nn.ReLU(inplace=True))
 
 
-class _Block(nn.Module):
-    """Two convolutions beside a shortcut."""
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width),
-        )  # fmt: skip
-        shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-        self.shortcut = nn.Identity() if inputs == width and stride == 1 else shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.body(x) + self.shortcut(x)).relu()
-
-
-def _compact_residual() -> nn.Module:
-    """The compact encoder's sizes, with shortcuts and more layers where the picture is small."""
-    return nn.Sequential(
-        nn.Conv2d(3, 48, 7, 4, 3, bias=False), nn.BatchNorm2d(48), nn.ReLU(inplace=True),
-        _Block(48, 48, 1), _Block(48, 96, 2), _Block(96, 96, 1), _Block(96, 192, 2), _Block(192, 192, 1),
-        _Block(192, 256, 2), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(4096, FEATURES), nn.ReLU(inplace=True),
-    )  # fmt: skip
+def _plain_compact() -> nn.Module:
+    """The compact encoder without shortcuts, half as deep where the picture is small."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width, kernel, stride in (
+        (48, 7, 4), (48, 3, 1), (96, 3, 2), (96, 3, 1), (160, 3, 2), (160, 3, 1), (224, 3, 2),
+    ):  # fmt: skip
+        convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        channels = width
+    layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(channels * 16, FEATURES), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
 
 
 ENCODERS = {
     "compact": lambda: CompactEncoder(FEATURES),
-    "compact with shortcuts": _compact_residual,
+    "compact without shortcuts": _plain_compact,
     "mobilenet_v3_small": lambda: _torchvision("mobilenet_v3_small"),
     "mobilenet_v3_large": lambda: _torchvision("mobilenet_v3_large"),
     "shufflenet_v2_x1_0": lambda: _torchvision("shufflenet_v2_x1_0"),
@@ -127,9 +117,9 @@ def trained(encoder: nn.Module, data: StoredBatches) -> dict[str, float]:
     network = StartNetwork("compact", FEATURES, directions, torch.from_numpy(spread_points(head)))
     network.mfnet.encoder = encoder  # type: ignore[assignment]
     judge = Judge(head, directions, torch.device("cpu"))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE["learning_rate"], weight_decay=1e-4)
     for step, known in enumerate(DataLoader(data, batch_size=None)):
-        optimizer.param_groups[0]["lr"] = learning_rate_at(step, len(data), 1e-3)
+        optimizer.param_groups[0]["lr"] = learning_rate_at(step, _RATE | {"steps": len(data)})
         losses = judge.losses(*network(known.images), known)
         optimizer.zero_grad()
         torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum().backward()

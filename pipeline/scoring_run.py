@@ -63,7 +63,7 @@ def run_scoring(
 
 def benchmark_of(params: Params) -> str:
     """Names what is scored and how."""
-    settings = params.evaluate.model_dump_json(include={"submit"}) + params.landmarks.model_dump_json()
+    settings = params.evaluate.model_dump_json(include={"submit", "lab_views"}) + params.landmarks.model_dump_json()
     return hashlib.blake2b((made_from([params.data.facescape]) + settings).encode(), digest_size=8).hexdigest()
 
 

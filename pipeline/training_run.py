@@ -21,6 +21,7 @@ from mfnet.data.flow_store import FlowStore
 from mfnet.errors import UserError
 from mfnet.flow import weights_files
 from mfnet.head import HeadModel
+from mfnet.method.checkpoint import remove_checkpoints
 from mfnet.method.devices import is_first, started_by_others
 from mfnet.method.network import MFNet
 from mfnet.method.start import start_files
@@ -144,18 +145,19 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
     logged |= {"seed": seed, "loss": loss.model_dump()}
     model, curves = Path("models") / name, Path("reports/curves") / name
     variant = None if name == "mfnet" else Path(name).name
-    with (
-        tracked(stage, logged, inputs, variant, machine=True) as run,
-        whole_folder(curves, resume=True) as curves_folder,
-        whole_folder(model, resume=True) as model_folder,
-        closing(RunLog(MlflowClient(), run.info.run_id, unsent_folder())) as run_log,
-    ):
+    with tracked(stage, logged, inputs, variant, machine=True) as run:
         log_inputs(input_hashes(inputs))
-        recorder, material = CurveRecorder(curves_folder, run_log), material_of(params, loss)
-        network, values = train(setting, material, recorder, model_folder, stage, engine)
-        recorder.write()
-        write_trained(model_folder, params, network, material.head)
-        run_log.tag(MODEL_TAG, model_digest(model_folder))
+        with (
+            whole_folder(curves, resume=True) as curves_folder,
+            whole_folder(model, resume=True) as model_folder,
+            closing(RunLog(MlflowClient(), run.info.run_id, unsent_folder())) as run_log,
+        ):
+            recorder, material = CurveRecorder(curves_folder, run_log), material_of(params, loss)
+            network, values = train(setting, material, recorder, model_folder, stage, engine)
+            recorder.write()
+            write_trained(model_folder, params, network, material.head)
+            remove_checkpoints(model_folder)
+            run_log.tag(MODEL_TAG, model_digest(model_folder))
         told = ", ".join(f"{name}: {value:.4g}" for name, value in values.items())
         print(told)
-        _log_model(model_folder, f"{variant or name}, after {params.train.steps} steps: {told}")
+        _log_model(model, f"{variant or name}, after {params.train.steps} steps: {told}")

@@ -33,6 +33,8 @@ class Checkpoint:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._key = folder, key
+        # Only one that is known to be whole takes the place of the one before it.
+        self._newest_is_whole = False
 
     def save(self, network: Any, optimizer: Any, step: int, history: History) -> None:
         """Write the state after so many steps, whole or not at all."""
@@ -45,9 +47,10 @@ class Checkpoint:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        if newest.is_file():
+        if self._newest_is_whole:
             newest.replace(self._folder / _BEFORE)
         partial.replace(newest)
+        self._newest_is_whole = True
 
     def restore(self, network: Any, optimizer: Any) -> tuple[int, History]:
         """The step to go on from and what was logged before it; 0 and nothing unless there is one with this key.
@@ -59,17 +62,19 @@ class Checkpoint:
                 continue
             state = _read(path)
             if state is None:
-                print(f"checkpoint: {path} is damaged; the one before it is taken", file=sys.stderr)
+                print(f"checkpoint: {path} is damaged, and left alone", file=sys.stderr)
             elif state["key"] == self._key:
+                self._newest_is_whole = path.name == _NEWEST
                 network.load_state_dict(state["network"])
                 optimizer.load_state_dict(state["optimizer"])
                 return int(state["step"]), [(step, values) for step, values in json.loads(state["history"])]
         return 0, []
 
-    def remove(self) -> None:
-        """Forget them: the training has ended."""
-        for name in (_NEWEST, _BEFORE, f"{_NEWEST}.new"):
-            (self._folder / name).unlink(missing_ok=True)
+
+def remove_checkpoints(folder: Path) -> None:
+    """Forget a training that has ended, when what it gave has been written."""
+    for name in (_NEWEST, _BEFORE, f"{_NEWEST}.new"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -18,8 +18,13 @@ _RANK_VARIABLES = ("RANK", "SLURM_PROCID")
 
 
 def started_by_others() -> bool:
-    """Whether torchrun has started this process, or Slurm one for every task."""
-    return torch.distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ
+    """Whether torchrun has started this process, or srun one for every task."""
+    return torch.distributed.is_torchelastic_launched() or _by_srun()
+
+
+def _by_srun() -> bool:
+    # A batch script itself has a rank too, but is no step of srun's.
+    return "SLURM_STEP_NUM_TASKS" in os.environ and "SLURM_PROCID" in os.environ
 
 
 def is_first(engine: EngineParams) -> bool:
@@ -42,23 +47,28 @@ def open_fabric(engine: EngineParams, precision: str) -> Fabric:
     """
     from lightning_fabric import Fabric  # noqa: PLC0415  takes seconds
     from lightning_fabric.strategies import DDPStrategy  # noqa: PLC0415
+    from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
 
     cuda = torch.cuda.is_available()
     if precision == "bf16-mixed" and cuda and not torch.cuda.is_bf16_supported():
         raise UserError("train.precision: this GPU has no bf16; expected 32-true or 16-mixed")
     # Terms that are weighted zero or come later leave a part of the network without a gradient.
     ddp = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if cuda else "gloo")
-    fabric = Fabric(
-        # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
-        accelerator="cuda" if cuda else "cpu",
-        devices=engine.devices,
-        num_nodes=engine.nodes,
-        strategy=ddp if engine.processes > 1 else "auto",
-        precision=precision,  # type: ignore[arg-type]
-        plugins=[_environment(engine)],
-    )
-    if engine.processes > 1:
-        fabric.launch()
+    try:
+        environment = _environment(engine)
+        fabric = Fabric(
+            # Not "auto": Apple's GPUs lack the double precision that triangles are searched in.
+            accelerator="cuda" if cuda else "cpu",
+            devices=engine.devices,
+            num_nodes=engine.nodes,
+            strategy=ddp if engine.processes > 1 else "auto",
+            precision=precision,  # type: ignore[arg-type]
+            plugins=[environment],
+        )
+        if engine.processes > 1:
+            fabric.launch()
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise UserError(f"engine: {' '.join(str(error).split())}") from error
     return fabric
 
 
@@ -73,7 +83,7 @@ def _environment(engine: EngineParams) -> ClusterEnvironment:
     if engine.processes == 1:
         return LightningEnvironment()
     by_torchrun = torch.distributed.is_torchelastic_launched()
-    count = os.environ.get("WORLD_SIZE" if by_torchrun else "SLURM_NTASKS", "1") if started_by_others() else "1"
+    count = os.environ.get("WORLD_SIZE" if by_torchrun else "SLURM_STEP_NUM_TASKS", "1") if started_by_others() else "1"
     if int(count) != engine.processes:
         expected = f"torchrun, or srun --nodes={engine.nodes} --ntasks-per-node={engine.devices}"
         raise UserError(

@@ -12,6 +12,8 @@ from mfnet.errors import UserError
 # In half precision a gradient overflows now and then, and its step is left out; so often in a row it no longer can.
 _LEFT_OUT_IN_A_ROW = 50
 _NAMED = 4
+# Equation 7's term is lost if it is so many times the first step's at so many logged steps in a row.
+_FAR, _FAR_IN_A_ROW = 3.0, 3
 
 
 class Watch:
@@ -70,11 +72,29 @@ class Watch:
             raise diverged(step, f"the gradient of {' and '.join(terms) or 'their sum'}", names())
 
 
-def diverged(step: int, what: str, triplets: Sequence[str]) -> UserError:
+def require_near(step: int, landmark_losses: Sequence[float], names: Callable[[], Sequence[str]]) -> None:
+    """Require that equation 7's term is not far above what the first step had, several times in a row.
+
+    A start that is good is lost for good by too high a learning rate, also where all numbers stay finite.
+
+    Args:
+        step: counted from 1.
+        landmark_losses: the term at the steps that were logged so far, the first one first.
+        names: gives the names of this step's triplets.
+
+    Raises:
+        UserError: naming step, term and triplets.
+    """
+    first, newest = landmark_losses[0], landmark_losses[1:][-_FAR_IN_A_ROW:]
+    if len(newest) == _FAR_IN_A_ROW and min(newest) > _FAR * first:
+        raise diverged(step, "the term singlelmk", names(), f"is {newest[-1] / first:.0f} times what it was at first")
+
+
+def diverged(step: int, what: str, triplets: Sequence[str], how: str = "is not finite") -> UserError:
     """The error of a training that cannot go on."""
     some = ", ".join(triplets[:_NAMED]) + (f" and {len(triplets) - _NAMED} more" if len(triplets) > _NAMED else "")
     remedy = "lower train.learning_rate; the last good checkpoint is kept"
-    return UserError(f"train: diverged at step {step}: {what} is not finite for {some or 'no triplet'}; {remedy}")
+    return UserError(f"train: diverged at step {step}: {what} {how} for {some or 'no triplet'}; {remedy}")
 
 
 def _all_finite(parts: Iterable[Tensor]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from mfnet.errors import UserError
 
@@ -28,26 +28,35 @@ IMAGENET = PixelRange((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 UNCHANGED = PixelRange((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width),
+        )  # fmt: skip
+        across = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = nn.Identity() if channels == width and stride == 1 else across
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.body(x) + self.shortcut(x)).relu()
+
+
 class CompactEncoder(nn.Sequential):
-    """Seven convolutions that keep the layout of a small crop; for two CPU cores.
+    """Thirteen convolutions with shortcuts that keep the layout of a small crop; for two CPU cores.
 
     The first one already strides by four: at full resolution two cores would spend a third of their time there.
     """
 
     def __init__(self, features: int) -> None:
-        layers: list[nn.Module] = []
-        channels = 3
-        for width, kernel, stride in (
-            (48, 7, 4), (48, 3, 1), (96, 3, 2), (96, 3, 1), (160, 3, 2), (160, 3, 1), (224, 3, 2),
-        ):  # fmt: skip
-            layers += [
-                nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            channels = width
-        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(channels * 16, features), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
+        super().__init__(
+            nn.Conv2d(3, 48, 7, 4, 3, bias=False), nn.BatchNorm2d(48), nn.ReLU(inplace=True),
+            _Block(48, 48, 1), _Block(48, 96, 2), _Block(96, 96, 1), _Block(96, 192, 2), _Block(192, 192, 1),
+            _Block(192, 256, 2), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Linear(256 * 16, features), nn.ReLU(inplace=True),
+        )  # fmt: skip
 
 
 def build_encoder(name: str, features: int) -> nn.Sequential:

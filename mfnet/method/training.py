@@ -19,12 +19,12 @@ from torch import Tensor
 from mfnet.config import EngineParams, LossParams, NetworkParams, TrainParams
 from mfnet.data.batches import TripletBatch, TripletData
 from mfnet.data.steps import StepBatches
-from mfnet.errors import about
+from mfnet.errors import UserError, about
 from mfnet.flow import FlowEstimator
 from mfnet.head import Directions, HeadModel
 from mfnet.method.checkpoint import Checkpoint, History
 from mfnet.method.devices import open_fabric
-from mfnet.method.divergence import Watch, diverged
+from mfnet.method.divergence import Watch, diverged, require_near
 from mfnet.method.draws import Draw
 from mfnet.method.encoders import load_encoder
 from mfnet.method.losses import total
@@ -129,20 +129,17 @@ def learning_rate_at(step: int, params: TrainParams) -> float:
 
 
 def train(
-    setting: Setting,
-    material: Material,
-    recorder: Recorder,
-    folder: Path,
-    label: str | None = "train",
+    setting: Setting, material: Material, recorder: Recorder, folder: Path, label: str | None = "train",
     engine: EngineParams = EngineParams(),  # noqa: B008  immutable
-) -> tuple[MFNet, dict[str, float]]:
+) -> tuple[MFNet, dict[str, float]]:  # fmt: skip
     """Train a network.
 
     Args:
         setting: what and how.
         material: on what.
         recorder: is told how it goes; of several processes only the first one's.
-        folder: of the checkpoint, which is resumed from if setting and material are the same; gone at the end.
+        folder: of the checkpoints, which are resumed from if setting and material are the same. They stay until the
+            network has been written: see `mfnet.method.checkpoint.remove_checkpoints`.
         label: shown with the progress.
         engine: the devices.
 
@@ -153,6 +150,8 @@ def train(
         UserError: the encoder's weights do not fit, or the training diverges.
     """
     params = setting.train
+    if engine.processes > 1 and len(material.train) < params.batch:
+        raise UserError(f"train.batch: {params.batch}, and there are {len(material.train)} triplets to share")
     seed_everything(setting.seed)
     fabric = open_fabric(engine, params.precision)
     (network, begun), instruments = _new_network(setting, material.head), _instruments(setting, material, fabric.device)
@@ -172,12 +171,11 @@ def train(
             batch.to(fabric.device), draw.to(fabric.device), partial(steps.names, draw.step, draw.rows)
         )
         if diary:
-            diary.write(draw.step + 1, losses)
+            diary.write(draw.step + 1, losses, partial(steps.names, draw.step, draw.rows))
         if diary and (draw.step + 1 == params.steps or (draw.step + 1) % params.checkpoint_every == 0):
             checkpoint.save(network, optimizer, draw.step + 1, diary.history)
     if diary:
         diary.close()
-        checkpoint.remove()
     return network.module.cpu(), diary.last if diary else {}
 
 
@@ -272,11 +270,12 @@ class _Diary:
         newest = self.history[-1][1] if self.history else {}
         return {name: value for name, value in newest.items() if name != "steps_per_second"}
 
-    def write(self, done: int, losses: dict[str, Tensor]) -> None:
-        """After so many steps, of which the last one had these losses."""
+    def write(self, done: int, losses: dict[str, Tensor], names: Callable[[], list[str]]) -> None:
+        """After so many steps, of which the last one had these losses of triplets with these names."""
         params, last = self._params, done == self._params.steps
         self._written += 1
-        if last or done % params.log_every == 0:
+        # The first step too: what it began with.
+        if done == 1 or last or done % params.log_every == 0:
             values = {name: loss.item() for name, loss in losses.items()}
             values["learning_rate"] = learning_rate_at(done - 1, params)
             values["steps_per_second"] = self._written / (time.monotonic() - self._began)
@@ -284,6 +283,7 @@ class _Diary:
                 values["landmark_error_validation"] = self._landmark_error(done)
             self.history.append((done, values))
             self._recorder.log(done, values)
+            require_near(done, [row["loss_singlelmk"] for _, row in self.history], names)
         if not last and done % params.picture_every == 0:
             self._recorder.picture(done, self._judge.picture())
 

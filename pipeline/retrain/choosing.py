@@ -44,7 +44,7 @@ def compare(challenger: pd.DataFrame, champion: pd.DataFrame) -> dict[str, Compa
     Returns:
         For the wild set and for the lab (three views, at own size) what the half kept for choosing says.
     """
-    ours, theirs = (halves_of(table).choosing for table in (challenger, champion))
+    ours, theirs = (halves_of(table, challenger).choosing for table in (challenger, champion))
     compared = {}
     for place, setting in _SETTINGS.items():
         rows, others = (table[table["setting"] == setting] for table in (ours, theirs))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfnet.method.checkpoint import Checkpoint, _digest
+from mfnet.method.checkpoint import Checkpoint, _digest, remove_checkpoints
 
 
 class Training:
@@ -54,8 +54,10 @@ def test_a_checkpoint_from_a_gpu_is_gone_on_from_without_one(tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    Training(1).save(folder, 5)
-    Training(2).save(folder, 10)
+    checkpoint = Checkpoint(folder, "key")
+    for steps in (1, 2):
+        training = Training(steps)
+        checkpoint.save(training.network, training.optimizer, 5 * steps, [(5 * steps, {"loss": 1.0})])
     return folder
 
 
@@ -82,15 +84,27 @@ def test_the_damaged_one_is_named(two: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_last_two_are_kept_and_at_the_end_none(tmp_path: Path) -> None:
+    checkpoint, training = Checkpoint(tmp_path, "key"), Training()
     for step in (1, 2, 3):
-        Training(step).save(tmp_path, step)
+        checkpoint.save(training.network, training.optimizer, step, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "checkpoint_before.pt"]
     assert Training().restore(tmp_path)[0] == 3
     (tmp_path / "checkpoint.pt").unlink()
     assert Training().restore(tmp_path)[0] == 2
-    Checkpoint(tmp_path, "key").remove()
+    remove_checkpoints(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_one_of_another_key_is_left_alone(two: Path) -> None:
     assert Training().restore(two, "another") == (0, [])
+
+
+def test_a_damaged_one_does_not_take_the_place_of_the_one_before_it(two: Path, tmp_path: Path) -> None:
+    for path in two.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    checkpoint, training = Checkpoint(tmp_path, "key"), Training()
+    assert checkpoint.restore(training.network, training.optimizer)[0] == 5
+    checkpoint.save(training.network, training.optimizer, 6, [])
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    assert Training().restore(tmp_path)[0] == 5

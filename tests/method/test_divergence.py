@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from workbench import Workbench
 
 from mfnet.errors import UserError
-from mfnet.method.divergence import Watch
+from mfnet.method.divergence import Watch, require_near
 from mfnet.method.training import Silent, train
 
 
@@ -29,6 +30,24 @@ def test_too_high_a_learning_rate_ends_in_one_line_and_leaves_a_checkpoint(
     assert "\n" not in str(caught.value)
     state = torch.load(io.BytesIO((tmp_path / "checkpoint.pt").read_bytes()[32:]), weights_only=True)
     assert all(value.isfinite().all() for name, value in state["network"].items() if "running" not in name)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_good_start_that_a_learning_rate_of_a_tenth_has_lost_ends_too(
+    bench: Workbench, tmp_path: Path, precision: Literal["32-true", "bf16-mixed"]
+) -> None:
+    setting = bench.setting(learning_rate=0.1, steps=60, precision=precision, multiop_after=1.0)
+    packaged = replace(setting, network=setting.network.model_copy(update={"weights": "packaged"}))
+    with pytest.raises(UserError, match=r"^train: diverged at step \d+: .* for \w{12}(, \w{12})*;"):
+        train(packaged, bench.material(), Silent(), tmp_path, None)
+
+
+def test_losses_that_only_vary_are_no_divergence() -> None:
+    require_near(4, [1.0, 2.9, 2.9, 2.9], list)
+    require_near(5, [1.0, 9.0, 9.0, 2.0, 9.0], list)
+    require_near(3, [1.0, 9.0, 9.0], list)
+    with pytest.raises(UserError, match="step 4: the term singlelmk is 9 times what it was at first for t0;"):
+        require_near(4, [1.0, 9.0, 9.0, 9.0], lambda: ["t0"])
 
 
 def test_part_and_triplets_are_named() -> None:

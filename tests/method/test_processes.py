@@ -128,8 +128,20 @@ def test_tasks_that_slurm_means_as_cores_are_no_processes(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("tasks", [None, "3"])
 def test_processes_that_nobody_has_started_are_one_line(tasks: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A batch script has these too, and is no step that srun has started.
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_PROCID", "0")
     if tasks:
-        monkeypatch.setenv("SLURM_NTASKS", tasks)
-        monkeypatch.setenv("SLURM_PROCID", "0")
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", tasks)
     with pytest.raises(UserError, match=rf"2 devices on 2 nodes need as many processes, and {tasks or 1} were started"):
         open_fabric(EngineParams(devices=2, nodes=2), "32-true")
+
+
+def test_what_slurm_was_asked_for_otherwise_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    for name in ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    with pytest.raises(UserError, match=r"^engine: .*--ntasks-per-node") as caught:
+        open_fabric(EngineParams(devices=2), "32-true")
+    assert "\n" not in str(caught.value)

@@ -19,6 +19,7 @@ import json, pickle, sys
 from pathlib import Path
 import cv2
 from safetensors.torch import save_file
+from mfnet.method.checkpoint import remove_checkpoints
 from mfnet.method.training import train
 
 class Records:
@@ -37,6 +38,7 @@ folder = Path(sys.argv[1])
 setting, material = pickle.loads(Path(sys.argv[2]).read_bytes())
 records = Records(folder)
 network, _ = train(setting, material, records, folder, None)
+remove_checkpoints(folder)
 save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / "weights.safetensors")
 (folder / "rows.json").write_text(json.dumps(records.rows))
 """

@@ -15,6 +15,7 @@ from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.head import Directions
 from mfnet.method import training, validation
+from mfnet.method.checkpoint import remove_checkpoints
 from mfnet.method.objective import losses_of
 from mfnet.reconstruct import Reconstructor
 from mfnet.reconstruct.model_folder import ModelConfig, write_model
@@ -77,6 +78,9 @@ def test_an_interruption_after_the_last_step_still_reports_the_whole_curve(
     resumed = run(bench, tmp_path / "model")
     assert [step for step, _ in resumed.rows] == list(range(1, 9))
     assert resumed.pictures == [8]
+    # Until the network has been written: an interruption now would cost no step either.
+    assert (tmp_path / "model/checkpoint.pt").is_file()
+    remove_checkpoints(tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 
 
