@@ -24,7 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from mfnet.errors import UserError
 from pipeline.outputs import repository_root
-from pipeline.unsent import deliver, ended, keep
+from pipeline.unsent import deliver, ended, hurry, keep
 
 # It says with every run that it has begun and ended.
 logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
@@ -32,6 +32,10 @@ EXPERIMENT = "mfnet"
 PARENT_VARIABLE = "MFNET_PIPELINE_RUN"
 SCORES = "scores"
 _TRIES = "4"
+# Where MLflow's database has absolute paths of artifacts.
+_PLACES = (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
+           ("model_versions", "source"))  # fmt: skip
+_MODEL_SUFFIXES = (".json", ".npz", ".safetensors")
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlartifacts"
 _PARENT_TAG, _CALL_TAG = "mlflow.parentRunId", "mfnet.call"
 MODEL_TAG, BENCHMARK_TAG = "mfnet.model", "mfnet.benchmark"
@@ -90,6 +94,8 @@ def _ending(client: MlflowClient, run_id: str | None) -> Iterator[None]:
         status = "FAILED"
         raise
     finally:
+        if status == "KILLED":
+            hurry()
         active = mlflow.active_run()
         try:
             if active is not None and active.info.run_id == run_id:
@@ -201,7 +207,10 @@ def _bring_artifacts_along(root: Path) -> None:
         for (there,) in connection.execute(query, (EXPERIMENT,)).fetchall():
             if there != here and there.startswith("file:") and Path(there).name == _ARTIFACTS:
                 connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", (here, EXPERIMENT))
-                connection.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)", (there, here))
+                for table, column in _PLACES:
+                    if table in tables:
+                        move = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+                        connection.execute(move, (there, here))
 
 
 def _remedy(uri: str, message: str) -> str:
@@ -264,8 +273,12 @@ def _all_params() -> dict[str, Any]:
 
 
 def model_digest(folder: Path) -> str:
-    """Of a model's weights: two models with the same one are the same."""
-    return hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=16).hexdigest()
+    """Of a model's configuration, weights and head: two models with the same one are the same."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*")):
+        if path.suffix in _MODEL_SUFFIXES:
+            digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def input_hashes(inputs: list[Path]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -150,7 +149,7 @@ def run_training(stage: str, name: str, params: Params, seed: int, loss: LossPar
         with (
             whole_folder(curves, resume=True) as curves_folder,
             whole_folder(model, resume=True) as model_folder,
-            closing(RunLog(MlflowClient(), run.info.run_id, unsent_folder())) as run_log,
+            RunLog(MlflowClient(), run.info.run_id, unsent_folder()) as run_log,
         ):
             recorder, material = CurveRecorder(curves_folder, run_log), material_of(params, loss)
             network, values = train(setting, material, recorder, model_folder, stage, engine)

@@ -115,7 +115,8 @@ def _photograph(row: dict[str, Any], folder: Path, number: int) -> Path:
 
 
 def _landmarks(rows: pd.DataFrame) -> list[np.ndarray] | None:
-    given = [points for points in rows.get("landmarks", []) if np.ndim(points) or not pd.isna(points)]
+    column = rows.get("landmarks", [])
+    given = [points for points in column if isinstance(points, list | np.ndarray) or pd.notna(points)]
     if not given:
         return None
     if len(given) < len(rows):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mlflow.exceptions import MlflowException
+
 from mfnet.errors import UserError
 from pipeline.registry.aliases import promote, rollback
 from pipeline.retrain.flow import retrain
@@ -39,6 +41,8 @@ def main() -> None:
             print(retrain(options.stage))
     except (UserError, StageError) as error:
         sys.exit(f"error: {error}")
+    except MlflowException as error:
+        sys.exit(f"error: mlflow: {' '.join(str(error).split())}")
 
 
 def _serve(cron: str, port: int, targets: list[str] | None) -> None:

@@ -18,7 +18,16 @@ from mlflow.tracking import MlflowClient
 from mfnet.config import Params
 from mfnet.evaluation.methods.registry import MEAN_HEAD, MFNET
 from mfnet.evaluation.statistics.summary import load_scores
-from pipeline.registry.aliases import CHAMPION, DECISION_TAG, champion, promote, register, version_of
+from pipeline.registry.aliases import (
+    CHAMPION,
+    DECISION_TAG,
+    ROLLED_BACK_TAG,
+    champion,
+    number_of,
+    promote,
+    register,
+    version_of,
+)
 from pipeline.registry.logged import DESCRIPTION_TAG, NAME, log_model, logged_model
 from pipeline.registry.served import MODEL
 from pipeline.retrain.choosing import Comparison, Decision, compare, decide, decide_first
@@ -61,16 +70,18 @@ def challenge(params: Params, tell: Callable[[str], None]) -> Outcome:
     comparisons: dict[str, Comparison] = {}
     if now is None:
         decision = decide_first(ours, load_scores(PER_IMAGE / f"{MEAN_HEAD}.csv"))
-    elif now.version == version.version:
+    elif number_of(now) == number_of(version):
         decision = Decision(False, "the model is the champion itself")
+    elif ROLLED_BACK_TAG in version.tags:
+        decision = Decision(False, "the champion stays: this version was rolled back by hand")
     else:
-        comparisons = compare(ours, _scores_of(client, now, params, tell))
+        comparisons = compare(ours, _scores_of(client, now, number_of(version), params, tell))
         decision = decide(comparisons, params.retrain.promote_if)
     if decision.promoted:
-        promote(client, version.version)
+        promote(client, number_of(version))
     # Last: what was interrupted before is decided again.
-    client.set_model_version_tag(NAME, version.version, DECISION_TAG, decision.why)
-    return Outcome(version.version, now.version if now else None, comparisons, decision)
+    client.set_model_version_tag(NAME, number_of(version), DECISION_TAG, decision.why)
+    return Outcome(number_of(version), number_of(now) if now else None, comparisons, decision)
 
 
 def _registered(client: MlflowClient) -> ModelVersion:
@@ -80,13 +91,21 @@ def _registered(client: MlflowClient) -> ModelVersion:
         return known
     model_id = logged_model(client, digest)
     if model_id is None:
-        # Trained where another store was named, or taken from DVC's cache.
-        model_id = log_model(TRAINED, "not trained by a run of this store")
+        model_id = _logged_late(client, digest)
     return register(client, model_id, digest, client.get_logged_model(model_id).tags[DESCRIPTION_TAG])
 
 
+def _logged_late(client: MlflowClient, digest: str) -> str:
+    """Log what its training has not: MLflow was away then, or another store was named, or DVC has brought the model."""
+    trained = trained_by(client, digest)
+    if not trained:
+        return log_model(TRAINED, "not trained by a run of this store")
+    with mlflow.start_run(run_id=trained[0].info.run_id, nested=True):
+        return log_model(TRAINED, f"trained by the run {trained[0].info.run_name}")
+
+
 def _scores_of(
-    client: MlflowClient, version: ModelVersion, params: Params, tell: Callable[[str], None]
+    client: MlflowClient, version: ModelVersion, challenger: str, params: Params, tell: Callable[[str], None]
 ) -> pd.DataFrame:
     """The champion's scores on today's benchmark, as they were logged or measured anew with today's code."""
     name = scores_artifact(benchmark_of(params))
@@ -104,6 +123,6 @@ def _scores_of(
         status, lines = run_child(command, dict(os.environ), tell)
         if status:
             sentence = (lines or ["it wrote nothing"])[-1].removeprefix("error: ")
-            remedy = f"python -m pipeline.retrain promote {version.version} chooses by hand"
+            remedy = f"python -m pipeline.retrain promote {challenger} chooses by hand"
             raise StageError(f"{CHAMPION}: version {version.version}: {sentence}; {remedy}", can_pass(sentence))
         return load_scores(table)

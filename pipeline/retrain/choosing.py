@@ -72,10 +72,11 @@ def decide(comparisons: Mapping[str, Comparison], rule: PromoteParams) -> Decisi
 
 def decide_first(challenger: pd.DataFrame, mean_head: pd.DataFrame) -> Decision:
     """Where there is no champion: a model becomes it if in the wild it is nearer to the scans than the mean head."""
-    ours, theirs = (_wild_mean(table) for table in (challenger, mean_head))
-    first = ours < theirs
-    relation = "below" if first else "not below"
-    said = f"its wild CD, {ours:.2f} mm, is {relation} the mean head's, {theirs:.2f} mm, on the half kept for choosing"
+    one = compare(challenger, mean_head)[WILD]
+    said = f"its wild CD, {one.challenger.mean:.2f} mm, beside the mean head's, {one.champion.mean:.2f} mm"
+    if one.lost:
+        said += f", without {one.lost} items that it fails on"
+    first = one.difference.mean < 0 and not one.lost
     return Decision(first, f"{'the first champion' if first else 'there is no champion yet'}: {said}")
 
 
@@ -85,11 +86,6 @@ def _scored(table: pd.DataFrame) -> pd.DataFrame:
 
 def _mean(table: pd.DataFrame) -> Interval:
     return mean_over_people(table["cd_mm"].to_numpy(float), table["person"].to_numpy())
-
-
-def _wild_mean(table: pd.DataFrame) -> float:
-    rows = halves_of(table).choosing
-    return float(rows.loc[rows["setting"] == _SETTINGS[WILD], "cd_mm"].mean())
 
 
 def _verdict(place: str, better: set[str], worse: set[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import mlflow
 from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -34,7 +35,7 @@ def _can_pass(task: Any, task_run: Any, state: Any) -> bool:
         state.result()
     except StageError as error:
         return error.passes
-    except UserError as error:
+    except (UserError, MlflowException, OSError) as error:
         return can_pass(str(error))
     except Exception:
         return False
@@ -107,17 +108,19 @@ def retrain(targets: list[str] | None = None) -> str:
             done = f"brought up to date: {', '.join(wanted)}"
             if outcome is not None:
                 done += f"; version {outcome.challenger}: {outcome.decision.why}"
-            _leave(summary(sight.news, sight.changed, outcome, done), params.retrain.notify)
+            page = summary(sight.news, sight.changed, outcome, done)
+            _tell(params.retrain.notify, page)
+            leave(page, outcome is not None)
     log.info(done)
     return done
 
 
-def _leave(page: str, notified: str | None) -> None:
-    """The page on Prefect and MLflow, and a word to whom the parameters name."""
-    pictured = with_picture(page)
+@task(name="tell", **_PATIENT)
+def leave(page: str, picture: bool) -> None:
+    """The page on Prefect and on the run in MLflow."""
+    pictured = with_picture(page) if picture else page
     create_markdown_artifact(pictured, key="retraining", description="What was new, compared and decided")
     mlflow.log_text(pictured, "retraining.md")
-    _tell(notified, page)
 
 
 def _tell(notified: str | None, text: str) -> None:
@@ -132,7 +135,7 @@ def _told(notified: str | None) -> Iterator[None]:
     """Also of a retraining that fails somebody hears."""
     try:
         yield
-    except (StageError, UserError) as error:
+    except Exception as error:
         _tell(notified, f"# retraining failed\n\n{error}\n")
         raise
 

@@ -45,20 +45,34 @@ def run_child(
 
 
 def stop_group(group: int) -> None:
-    """End every process of a group: by SIGTERM, and by SIGKILL what has not ended a quarter of a minute later."""
+    """End every process of a group, and those that they have started in groups of their own, as torchrun does.
+
+    By SIGTERM, and by SIGKILL what has not ended a quarter of a minute later.
+    """
+    own = _members(group)
+    with suppress(psutil.Error):
+        own |= set(psutil.Process(group).children(recursive=True))
     for how, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, 5.0)):
-        if not _alive(group):
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, how)
+        alive = {process for process in own | _members(group) if _alive(process)}
+        for process in alive:
+            with suppress(psutil.Error):
+                process.send_signal(how)
         deadline = time.monotonic() + patience
-        while _alive(group) and time.monotonic() < deadline:
+        while any(map(_alive, alive)) and time.monotonic() < deadline:
             time.sleep(0.1)
 
 
-def _alive(group: int) -> bool:
-    for process in psutil.process_iter(["status"]):
-        with suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
-                return True
-    return False
+def _members(group: int) -> set[psutil.Process]:
+    members = set()
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == group:
+                members.add(process)
+    return members
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

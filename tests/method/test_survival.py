@@ -13,43 +13,40 @@ from pathlib import Path
 import pytest
 from workbench import Workbench
 
-# Trains what a file holds, and writes weights, curve and pictures into a folder that a kill leaves as it is.
+ROOT = Path(__file__).parents[2]
+# Trains what a file holds as the stage does: model and curves in folders that appear when they are whole.
 TRAINING = """
-import json, pickle, sys
+import pickle, sys
 from pathlib import Path
-import cv2
 from safetensors.torch import save_file
 from mfnet.method.checkpoint import remove_checkpoints
 from mfnet.method.training import train
+from pipeline.outputs import whole_folder
+from pipeline.training_run import CurveRecorder
 
-class Records:
-    def __init__(self, folder):
-        self.folder, self.rows = folder, []
-    def begin(self, start, step):
-        for path in self.folder.glob("step_*.png"):
-            if int(path.stem[5:]) > step:
-                path.unlink()
-    def log(self, step, values):
-        self.rows.append([step, {name: value for name, value in values.items() if name != "steps_per_second"}])
-    def picture(self, step, image):
-        cv2.imwrite(str(self.folder / f"step_{step:04d}.png"), image)
+class Deaf:
+    def tag(self, name, value): pass
+    def metrics(self, values, step): pass
+    def artifact(self, path, folder): pass
 
 folder = Path(sys.argv[1])
 setting, material = pickle.loads(Path(sys.argv[2]).read_bytes())
-records = Records(folder)
-network, _ = train(setting, material, records, folder, None)
-remove_checkpoints(folder)
-save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / "weights.safetensors")
-(folder / "rows.json").write_text(json.dumps(records.rows))
+with whole_folder(folder / "curves", resume=True) as curves, whole_folder(folder / "model", resume=True) as model:
+    recorder = CurveRecorder(curves, Deaf())
+    network, _ = train(setting, material, recorder, model, None)
+    recorder.write()
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, model / "weights.safetensors")
+    remove_checkpoints(model)
 """
 
 
 def begin(script: Path, folder: Path, training: Path) -> subprocess.Popen[bytes]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(training)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-    )
+    own = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, str(script), str(folder), str(training)], env=os.environ | own)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
@@ -60,7 +57,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(bench: Workbench, tm
     training.write_bytes(pickle.dumps((setting, bench.material())))
     script.write_text(TRAINING)
     assert begin(script, tmp_path / "unbroken", training).wait() == 0
-    moments, checkpoint = random.Random(0), tmp_path / "killed/checkpoint.pt"
+    moments, checkpoint = random.Random(0), tmp_path / "killed/model.partial/checkpoint.pt"
     for _ in range(kills):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = begin(script, tmp_path / "killed", training)
@@ -72,8 +69,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(bench: Workbench, tm
         process.kill()
         process.wait()
     assert begin(script, tmp_path / "killed", training).wait() == 0
-    unbroken, resumed = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("unbroken", "killed")
-    )
+    unbroken, resumed = contents(tmp_path / "unbroken"), contents(tmp_path / "killed")
+    assert {"curves/losses.csv", "curves/step_000003.png", "model/weights.safetensors"} <= {*unbroken}
     assert sorted(resumed) == sorted(unbroken)
     assert [name for name, content in unbroken.items() if content != resumed[name]] == []

@@ -84,3 +84,11 @@ def test_the_first_champion_is_nearer_than_the_mean_head(wild: float, first: boo
     decision = decide_first(scores(wild, 9, 1), scores(3, 1, 1))
     assert decision.promoted == first
     assert "mean head" in decision.why
+
+
+def test_no_first_champion_fails_where_the_mean_head_does_not() -> None:
+    challenger = scores(1, 1)
+    challenger.loc[halves_of(challenger).choosing.index[0], "cd_mm"] = np.nan
+    decision = decide_first(challenger, scores(3, 3))
+    assert not decision.promoted
+    assert "without 1 items that it fails on" in decision.why

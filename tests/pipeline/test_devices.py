@@ -1,7 +1,17 @@
 """The stage of a training on more than one device."""
 
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
 import pytest
 from scratch_clone import Clone, mlflow_runs
+
+from pipeline.retrain.processes import run_child
 
 pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
@@ -30,3 +40,28 @@ def test_batches_that_cannot_be_shared_equally_are_refused(clone: Clone) -> None
     done = clone.run("pipeline.stages.train")
     assert done.returncode == 1
     assert "train.batch 4 must be a multiple of engine.devices x engine.nodes, 3" in done.stderr
+
+
+def test_one_that_is_stopped_leaves_none_of_its_processes(clone: Clone) -> None:
+    clone.change({"engine": {"devices": 2}, "network": {"weights": "packaged"},
+                  "train": {"multiop_pairs": 2, "steps": 2000, "checkpoint_every": 2}})  # fmt: skip
+    checkpoint = clone.folder / "models/mfnet.partial/checkpoint.pt"
+    checkpoint.unlink(missing_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | {"PATH": path}
+    stopper = threading.Thread(target=stop_when, args=(checkpoint,))
+    stopper.start()
+    command = [sys.executable, "-m", "dvc", "--cd", str(clone.folder), "repro", "--single-item", "train"]
+    with pytest.raises(KeyboardInterrupt):
+        run_child(command, environment, print)
+    stopper.join()
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if "pipeline.stages.train" in command]
+    assert mlflow_runs(clone.folder)[0]["status"] == "KILLED"
+
+
+def stop_when(path: Path) -> None:
+    """Interrupt this process's main thread when there is such a file."""
+    while not path.is_file():
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)

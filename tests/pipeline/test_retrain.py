@@ -209,6 +209,16 @@ def test_one_that_is_stopped_leaves_no_child_and_what_it_had_begun(clone: Clone,
 
 
 @pytest.mark.minutes
+def test_a_second_one_waits_for_the_first_and_has_nothing_left_to_do(clone: Clone, server: dict[str, str]) -> None:
+    short = {"steps": 4, "checkpoint_every": 4, "picture_every": 4, "learning_rate": 0.00003}
+    clone.change({"train": short, "retrain": {"overlap": "wait"}})
+    first, second = retraining(clone, server), retraining(clone, server)
+    both = [ended(first), ended(second)]
+    assert sorted("nothing new: the model is up to date" in said.splitlines() for said in both) == [False, True]
+    assert {run["status"] for run in mlflow_runs(clone.folder)} <= {"FINISHED", "FAILED", "KILLED"}
+
+
+@pytest.mark.minutes
 def test_a_schedule_fires_twice(clone: Clone, server: dict[str, str]) -> None:
     clone.change({"train": {"steps": 4, "checkpoint_every": 4, "picture_every": 4}, "retrain": {"overlap": "wait"}})
     process = retraining(clone, server, "serve", "--cron", "* * * * *")

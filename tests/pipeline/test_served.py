@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import torch
 import trimesh
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from packaging.requirements import Requirement
+from scratch_clone import ROOT
 
 from mfnet.head import Directions, HeadModel
 from mfnet.method.network import MFNet
@@ -107,6 +110,7 @@ def test_people_are_told_apart_and_parameters_are_heard(store: str, landmarks: n
         ({"photograph": photograph(), "landmarks": [[1, 2]]}, r"landmarks of shape \[1, 2\]; expected 68 x 2"),
         ({"photograph": photograph(), "landmarks": [["a", 2]]}, "landmarks are not numbers"),
         ({"photograph": photograph(), "landmarks": 7}, "landmarks are not numbers"),
+        ({"photograph": photograph(), "landmarks": [[1, 2], [3]]}, "landmarks are not numbers"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_said(store: str, row: dict, why: str) -> None:  # type: ignore[type-arg]
@@ -115,9 +119,10 @@ def test_what_cannot_be_answered_is_said(store: str, row: dict, why: str) -> Non
         loaded.predict(pd.DataFrame([row]))
 
 
-def test_requirements_name_versions_of_what_the_package_needs() -> None:
+def test_requirements_name_versions_of_all_that_the_package_needs() -> None:
     listed = requirements()
-    assert {"torch", "numba", "opencv-python", "mlflow"} <= {one.split("==")[0] for one in listed}
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {one.split("==")[0] for one in listed} == {Requirement(one).name for one in asked} | {"mlflow"}
     assert all("==" in one and "+" not in one for one in listed)
 
 

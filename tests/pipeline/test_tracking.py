@@ -68,6 +68,20 @@ def test_a_moved_repository_finds_its_artifacts_and_writes_them_where_it_lies(
     assert not repository.exists()
 
 
+def test_a_moved_repository_finds_its_models(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / "model.py").write_text("import mlflow\nmlflow.models.set_model(lambda model_input: model_input)\n")
+    with tracking.tracked("train", {}, []):
+        model = mlflow.pyfunc.log_model(name="mfnet", python_model="model.py", pip_requirements=[])
+        mlflow.register_model(f"models:/{model.model_id}", "mfnet")
+    mlflow.set_tracking_uri(None)
+    moved = tmp_path / "elsewhere"
+    shutil.move(repository, moved)
+    monkeypatch.chdir(moved)
+    tracking.connect()
+    fetched = mlflow.artifacts.download_artifacts("models:/mfnet/1", dst_path=str(tmp_path / "fetched"))
+    assert (Path(fetched) / "model.py").is_file()
+
+
 def test_a_folder_of_artifacts_that_somebody_has_chosen_stays(repository: Path, tmp_path: Path) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{repository / 'mlflow.db'}")
     shared = (tmp_path / "shared by all").as_uri()
