@@ -55,8 +55,10 @@ def test_one_that_is_stopped_leaves_none_of_its_processes(clone: Clone) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_child(command, environment, print)
     stopper.join()
-    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    assert not [command for command in commands if "pipeline.stages.train" in command]
+    here = [
+        process.info for process in psutil.process_iter(["cmdline", "cwd"]) if process.info["cwd"] == str(clone.folder)
+    ]
+    assert not [one for one in here if "pipeline.stages.train" in (one["cmdline"] or [])]
     assert mlflow_runs(clone.folder)[0]["status"] == "KILLED"
 
 
