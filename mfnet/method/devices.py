@@ -54,6 +54,7 @@ def open_fabric(engine: EngineParams, precision: str) -> Fabric:
         raise UserError("train.precision: this GPU has no bf16; expected 32-true or 16-mixed")
     # Terms that are weighted zero or come later leave a part of the network without a gradient.
     ddp = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if cuda else "gloo")
+    together = {"ddp": ddp}[engine.strategy]
     try:
         environment = _environment(engine)
         fabric = Fabric(
@@ -61,7 +62,7 @@ def open_fabric(engine: EngineParams, precision: str) -> Fabric:
             accelerator="cuda" if cuda else "cpu",
             devices=engine.devices,
             num_nodes=engine.nodes,
-            strategy=ddp if engine.processes > 1 else "auto",
+            strategy=together if engine.processes > 1 else "auto",
             precision=precision,  # type: ignore[arg-type]
             plugins=[environment],
         )
