@@ -15,6 +15,7 @@ import pandas as pd
 import skimage.data
 from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import LoggedModelStatus
 from mlflow.tracking import MlflowClient
 
 import mfnet
@@ -69,10 +70,9 @@ def logged_model(client: MlflowClient, digest: str) -> str | None:
     """The id of the newest logged model with such weights; None where there is none."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
-    models = client.search_logged_models(
-        [experiment.experiment_id], f"tags.`{MODEL_TAG}` = '{digest}' AND status = 'READY'"
-    )
-    return models[0].model_id if models else None
+    models = client.search_logged_models([experiment.experiment_id], f"tags.`{MODEL_TAG}` = '{digest}'")
+    # The store does not find them by their status.
+    return next((model.model_id for model in models if model.status == LoggedModelStatus.READY), None)
 
 
 def log_inputs(hashes: dict[str, str]) -> None:

@@ -27,7 +27,8 @@ def summary(news: News, changed: list[str], outcome: Outcome | None, said: str) 
         outcome: of the challenge; None where there was none.
         said: the sentence that the run ends in.
     """
-    lines = [f"# {said}", "", f"- Photographs: {news}", f"- Stages that were due: {', '.join(changed) or 'none'}"]
+    title = said if outcome is None else _title(outcome)
+    lines = [f"# {title}", "", f"- Photographs: {news}", f"- Stages that were due: {', '.join(changed) or 'none'}"]
     if outcome is not None:
         lines += [f"- Challenger: version {outcome.challenger}; champion before: {outcome.champion or 'none'}"]
         lines += [f"- Decided: {outcome.decision.why}"]
@@ -41,6 +42,10 @@ def summary(news: News, changed: list[str], outcome: Outcome | None, said: str) 
             for place, one in outcome.comparisons.items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _title(outcome: Outcome) -> str:
+    return f"Version {outcome.challenger} {'is champion' if outcome.decision.promoted else 'stays behind'}"
 
 
 def with_picture(text: str, curves: Path = _CURVES) -> str:

@@ -102,7 +102,11 @@ def registry(clone: Clone) -> dict[str, dict]:  # type: ignore[type-arg]
     """Version -> its tags, and whether it is the champion."""
     client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
     return {
-        one.version: one.tags | {"champion": "champion" in client.get_model_version(NAME, one.version).aliases}
+        one.version: one.tags
+        | {
+            "champion": "champion" in client.get_model_version(NAME, one.version).aliases,
+            "description": one.description,
+        }
         for one in client.search_model_versions(f"name = '{NAME}'")
     }
 
@@ -116,6 +120,8 @@ def test_the_first_model_of_an_empty_registry_is_champion_if_it_beats_the_mean_h
     assert "version 1: the first champion: its wild CD" in said
     (only,) = registry(clone).values()
     assert only["champion"]
+    # What its training has logged, not something that was logged again.
+    assert only["description"].startswith("mfnet, after 4 steps: ")
     assert only["mfnet.decision"] in told.read_text()
     (artifact,) = requests.post(f"{server['PREFECT_API_URL']}/artifacts/filter", json={}).json()
     assert only["mfnet.decision"] in artifact["data"]

@@ -59,7 +59,7 @@ def receiver() -> Iterator[Receiver]:
 def test_the_page_has_both_models_with_their_intervals_and_the_decision() -> None:
     outcome = Outcome("4", "2", {"wild": COMPARISON, "lab": COMPARISON}, Decision(True, "because of the rule"))
     page = summary(NEWS, ["train"], outcome, "brought up to date")
-    assert page.startswith("# brought up to date\n")
+    assert page.startswith("# Version 4 is champion\n")
     assert "new subjects: 049" in page
     assert "Challenger: version 4; champion before: 2" in page
     assert "- Decided: because of the rule" in page
@@ -68,6 +68,7 @@ def test_the_page_has_both_models_with_their_intervals_and_the_decision() -> Non
 
 def test_without_a_challenge_there_is_no_table() -> None:
     page = summary(NEWS, [], None, "brought up to date: report")
+    assert page.startswith("# brought up to date: report\n")
     assert "|" not in page
     assert "Stages that were due: none" in page
 
