@@ -1,8 +1,8 @@
 """How much of a training step is the encoder's: `python benchmarks/train_step.py` after `dvc repro flow`; two minutes.
 
 Prints triplets a second of training as it runs (loading, jitter, network, losses, optimiser) without equation 6 and
-with each of its forms, beside the encoder's forward and backward alone: medians over steps, all in turns. Then a
-step's parts in milliseconds.
+with each of its forms, beside the encoder's forward and backward alone and the flow network alone (the floor): medians
+over steps, all in turns. Then a step's parts in milliseconds.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mfnet.method.encoders import CompactEncoder, build_encoder
 from mfnet.method.network import MFNet
 from mfnet.method.training import Silent, train
 from mfnet.render import Renderer
+from mfnet.settings import open_flow_estimator
 from pipeline.training_run import material_of, setting_of
 
 _STEPS, _ROUNDS = 9, 3
@@ -133,24 +134,46 @@ def parts_table(params: Params) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def seconds_of_flow(estimator: FlowEstimator, pairs: int, size: int, backward: bool) -> list[float]:
+    """Of the flow network alone, over a step's pairs, with the way back where a form takes it."""
+    times = []
+    for _ in range(_STEPS):
+        first, second = torch.rand(2, pairs, 3, size, size)
+        began = time.perf_counter()
+        if backward:
+            estimator(first, second.requires_grad_()).sum().backward()
+        else:
+            with torch.no_grad():
+                estimator(first, second)
+        times.append(time.perf_counter() - began)
+    return times[1:]
+
+
 def main() -> None:
     """Measure in turns, so that a slow moment of the machine falls on all."""
     params = load_params()
-    batch, size = params.train.batch, params.data.image_size
+    batch, size, pairs = params.train.batch, params.data.image_size, params.train.multiop_pairs
     encoder = build_encoder(params.network.encoder, params.network.features).to(memory_format=torch.channels_last)
-    images = torch.rand(3 * batch, 3, size, size)
+    images, estimator = torch.rand(3 * batch, 3, size, size), open_flow_estimator(params.flow)
     seconds: dict[str, list[float]] = {"encoder alone": [], **{form: [] for form in _FORMS}}
+    flow: dict[str, list[float]] = {"measured": [], "in_loop": []}
     for _ in range(_ROUNDS):
         seconds["encoder alone"] += seconds_of_encoder(encoder, images)
         for form in _FORMS:
             seconds[form] += seconds_of_steps(params, form)
-    speed = {name: batch / float(np.median(times)) for name, times in seconds.items()}
-    rows = [
-        {"": name, "triplets/s": each, "of the encoder's": each / speed["encoder alone"]}
-        for name, each in speed.items()
-    ]
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".2f"))
-    print()
+        for form in flow:
+            flow[form] += seconds_of_flow(estimator, pairs, size, backward=form == "in_loop")
+    of = {name: float(np.median(times)) for name, times in seconds.items()}
+    floors = {name: of["encoder alone"] + float(np.median(flow.get(name, [0.0]))) for name in of}
+    table = pd.DataFrame({"triplets/s": {name: batch / each for name, each in of.items()}})
+    table["of the encoder's"] = table["triplets/s"] / table["triplets/s"]["encoder alone"]
+    # The encoder forwards and backwards, and the flow network that the form runs.
+    table["times its floor"] = {name: each / floors[name] for name, each in of.items()}
+    print(table.to_markdown(floatfmt=".2f"))
+    after, own = params.train.multiop_after, params.loss.multiop_form
+    mean = after * of[_WITHOUT] + (1 - after) * of[own]
+    floor = after * floors[_WITHOUT] + (1 - after) * floors[own]
+    print(f"\nover a training as params.yaml has it: {mean / floor:.2f} times the floor\n")
     print(parts_table(params).to_markdown(floatfmt=".0f"))
 
 
