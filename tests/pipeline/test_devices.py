@@ -1,10 +1,7 @@
 """The stage of a training on more than one device."""
 
 import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -49,21 +46,17 @@ def test_one_that_is_stopped_leaves_none_of_its_processes(clone: Clone) -> None:
     checkpoint.unlink(missing_ok=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | {"PATH": path}
-    stopper = threading.Thread(target=stop_when, args=(checkpoint,))
-    stopper.start()
     command = [sys.executable, "-m", "dvc", "--cd", str(clone.folder), "repro", "--single-item", "train"]
+
+    def tell(line: str) -> None:
+        # As Ctrl-C and Prefect's cancelling do, in the middle of the training.
+        if checkpoint.is_file():
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run_child(command, environment, print)
-    stopper.join()
+        run_child(command, environment, tell)
     here = [
         process.info for process in psutil.process_iter(["cmdline", "cwd"]) if process.info["cwd"] == str(clone.folder)
     ]
     assert not [one for one in here if "pipeline.stages.train" in (one["cmdline"] or [])]
     assert mlflow_runs(clone.folder)[0]["status"] == "KILLED"
-
-
-def stop_when(path: Path) -> None:
-    """Interrupt this process's main thread when there is such a file."""
-    while not path.is_file():
-        time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGINT)
