@@ -36,7 +36,7 @@ def of(triplets: int, size: int, seed: int = 0) -> StepBatches:
 
 
 def test_every_epoch_has_every_triplet_once_and_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mfnet.data.steps.augment", lambda batch, jitter, generator: batch)
+    monkeypatch.setattr("mfnet.data.steps.augment", lambda batch, *others: batch)
     steps = of(12, 4)
     epochs = [[drawn(steps, 3 * epoch + place) for place in range(3)] for epoch in range(2)]
     for epoch in epochs:

@@ -44,4 +44,4 @@ def test_an_experiment_in_a_copy_of_the_repository_keeps_its_runs_here(clone: Cl
     assert added["train"]["params"]["loss.lip"] == "0.0"
     # The artifacts lie beside this store, and not in the copy, which is removed.
     assert added["train"]["artifacts"].startswith((clone.folder / "mlartifacts").as_uri())
-    assert list((clone.folder / "mlartifacts").glob("*/artifacts/model/model.safetensors"))
+    assert list((clone.folder / "mlartifacts").glob("**/artifacts/model/model.safetensors"))

@@ -85,7 +85,9 @@ def test_every_stage_is_a_run_nested_under_the_pipelines(clone: Clone) -> None:
     stages |= {"report", *(f"baselines@{name}" for name in ("mean_head", "landmark_fit", "oracle_fit"))}
     assert stages | {"pipeline"} == set(by_name)
     assert all(by_name[name]["tags"]["mlflow.parentRunId"] == by_name["pipeline"]["id"] for name in stages)
-    assert all(len(run["metrics"]) < 20 for run in runs)
+    # Beside what is logged of the machine.
+    own = [[name for name in run["metrics"] if not name.startswith("system/")] for run in runs]
+    assert all(len(names) < 20 for names in own)
 
 
 def test_a_networks_run_holds_its_weights_its_curves_and_its_scores(clone: Clone) -> None:

@@ -120,8 +120,8 @@ def test_the_first_model_of_an_empty_registry_is_champion_if_it_beats_the_mean_h
     assert "version 1: the first champion: its wild CD" in said
     (only,) = registry(clone).values()
     assert only["champion"]
-    # What its training has logged, not something that was logged again.
-    assert only["description"].startswith("mfnet, after 4 steps: ")
+    # What a training has logged (in this small clone two have the same model), not something that was logged again.
+    assert ", after 4 steps: " in only["description"]
     assert only["mfnet.decision"] in told.read_text()
     (artifact,) = requests.post(f"{server['PREFECT_API_URL']}/artifacts/filter", json={}).json()
     assert only["mfnet.decision"] in artifact["data"]
