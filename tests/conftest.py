@@ -1,4 +1,8 @@
 import os
+import signal
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and the processes that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before numpy and torch are imported, which read it then.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # What they say is in the parameters, or is about how a run is reported and not about what it gives.
 NEUTRAL = {"mfnet/config.py", "mfnet/errors.py", "mfnet/loss_terms.py", "mfnet/parallel.py", "mfnet/settings.py",
-           "pipeline/outputs.py", "pipeline/registry/logged.py", "pipeline/tracking.py", "pipeline/unsent.py"}  # fmt: skip
+           "pipeline/outputs.py", "pipeline/registry/logged.py", "pipeline/tracking.py",
+           "pipeline/unsent.py"}  # fmt: skip
 
 
 def file_of(module: str) -> Path | None:
