@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from mfnet.data.crop import CROP_MARGIN
 from mfnet.head import Directions, Flame, HeadModel
 from mfnet.head.paint import draw_look, draw_traits, paint
 from mfnet.method.network import TYPICAL_SCALE, Decoded, Parameters, decode
+from mfnet.pretraining.dressing import dressed, occluded
 from mfnet.render import Renderer
 from mfnet.render.camera import Lens
 from mfnet.render.shading import shade
@@ -25,12 +26,15 @@ _SKIN_TEXELS = 256
 # Shares of faces that look somewhere ahead and of those that may look anywhere to the side, degrees.
 _AHEAD, _AHEAD_SPREAD, _SIDEWAYS = 0.4, 20.0, 92.0
 _PITCH_SPREAD, _ROLL_SPREAD = 13.0, 12.0
+# Some lie, bow or look up: the share of them, and how many times as far they tilt their heads.
+_TILTED, _TILT = 0.15, 2.5
 # From a selfie to a telephoto lens, metres; and how far beside the middle of the photograph, in halves of the crop.
 _NEAREST, _FURTHEST, _BESIDE = 0.35, 4.0, 0.35
 # How a box errs: place and logarithm of the side, in halves of the crop. Some come from a detector of faces alone.
 _MISPLACED, _MISSIZED, _ROUGH, _ROUGHLY = 0.07, 0.08, 0.3, 2.5
-_OCCLUDED, _GREY, _COARSE = 0.3, 0.06, 0.25
-_MOST_OCCLUDERS = 3
+_OCCLUDED, _GREY, _COARSE = 0.3, 0.1, 0.25
+# Photographs of another tone curve, and of other colours than the camera's: how many, and how far.
+_RETOUCHED, _GAMMA, _PALEST, _GAUDIEST = 0.4, 0.35, 0.3, 1.4
 
 
 class KnownPhotographs(NamedTuple):
@@ -111,7 +115,8 @@ class People:
     def _turn(rng: np.random.Generator) -> np.ndarray:
         ahead = rng.uniform() < _AHEAD
         yaw = rng.normal() * _AHEAD_SPREAD if ahead else rng.uniform(-_SIDEWAYS, _SIDEWAYS)
-        return head_rotation(yaw, rng.normal() * _PITCH_SPREAD, rng.normal() * _ROLL_SPREAD)
+        tilt = _TILT if rng.uniform() < _TILTED else 1.0
+        return head_rotation(yaw, rng.normal() * tilt * _PITCH_SPREAD, rng.normal() * tilt * _ROLL_SPREAD)
 
     def _framed(self, rng: np.random.Generator, truth: Parameters) -> tuple[Parameters, Lens, Decoded]:
         """Cropped around the landmarks as a detector would, which errs; the lens goes with the crop."""
@@ -142,42 +147,36 @@ class People:
         albedo = self._renderer.render(skins, view).permute(0, 2, 3, 1)
         light = truth.light.flatten(0, 1)
         lit = shade(albedo, self._renderer.pixel_normals(view), light).clamp(0, 1).numpy()
-        covered = (view.fragments.pix_to_face >= 0)[..., None].numpy()
-        pictures = [self._developed(rng, one, mask) for one, mask in zip(lit, covered, strict=True)]
+        covered = (view.fragments.pix_to_face >= 0).numpy()
+        landmarks = ((decoded.landmarks[..., :2] + 1) / 2 * self.image_size).numpy()
+        pictures = [self._developed(rng, *one) for one in zip(lit, covered, landmarks, strict=True)]
         images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
         return images.unflatten(0, (people, views))
 
-    def _developed(self, rng: np.random.Generator, head: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    def _developed(
+        self, rng: np.random.Generator, head: np.ndarray, covered: np.ndarray, landmarks: np.ndarray
+    ) -> np.ndarray:
         """What a camera writes of a lit head, RGB uint8, with something behind it and perhaps something in front."""
         size = (self.image_size, self.image_size)
-        picture: Any = np.where(covered, head, draw_background(rng, size)).astype(np.float32)
+        picture = dressed(rng, head, covered, draw_background(rng, size), landmarks)
         if rng.uniform() < _OCCLUDED:
-            picture = _occluded(rng, picture)
+            picture = occluded(rng, picture)
         if rng.uniform() < _COARSE:
             small = int(self.image_size * rng.uniform(0.35, 0.8))
             picture = cv2.resize(cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA), size)
+        if rng.uniform() < _RETOUCHED:
+            picture = _retouched(rng, picture)
         if rng.uniform() < _GREY:
             picture = np.repeat(picture.mean(-1, keepdims=True), 3, -1)
         grain = rng.standard_normal(picture.shape, np.float32)
-        return expose(cv2.GaussianBlur(picture, (3, 3), 0.6), draw_camera(rng), grain)
+        return expose(cv2.GaussianBlur(picture, (3, 3), 0.6).astype(np.float32), draw_camera(rng), grain)
 
 
-def _occluded(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """A few things in front of the head: hands, scarves, glasses' frames and the like are patches here."""
-    side = picture.shape[0]
-    for _ in range(int(rng.integers(1, _MOST_OCCLUDERS + 1))):
-        patch: Any = np.zeros((side, side), np.float32)
-        centre = tuple(int(value) for value in rng.uniform(0.05, 0.95, 2) * side)
-        axes = tuple(int(value) for value in rng.uniform(0.05, 0.28, 2) * side)
-        if rng.uniform() < 0.6:
-            cv2.ellipse(patch, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1)
-        else:
-            end = tuple(int(value) for value in rng.uniform(0, 1, 2) * side)
-            cv2.line(patch, centre, end, 1.0, int(rng.integers(2, max(3, side // 10))))
-        patch = cv2.GaussianBlur(patch, (0, 0), float(rng.uniform(0.5, 2)))[..., None]
-        colour = draw_background(rng, (side, side))
-        picture = picture * (1 - patch) + colour * patch
-    return picture
+def _retouched(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Another tone curve and paler or gaudier colours, of a picture [S, S, 3] in [0, 1]."""
+    toned = np.clip(picture, 0, 1) ** np.exp(_GAMMA * rng.normal())
+    grey = toned.mean(-1, keepdims=True)
+    return np.clip(grey + rng.uniform(_PALEST, _GAUDIEST) * (toned - grey), 0, 1).astype(np.float32)
 
 
 def _axis_angle(rotation: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ so that an interrupted training goes on as an unbroken one would.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -29,9 +30,10 @@ from mfnet.errors import UserError
 from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_axis_angle
 from mfnet.method.checkpoint import Checkpoint, History
 from mfnet.method.network import TYPICAL_SCALE, Parameters, decode, in_front_of
-from mfnet.method.start import FOLDER, DensePoints, StartConfig, StartNetwork, write_start
+from mfnet.method.start import FOLDER, DensePoints, StartConfig, StartNetwork, load_start, start_files, write_start
 from mfnet.pretraining.people import KnownPhotographs, People
 
+NOTHING = "nothing"
 N_POINTS = 320
 IMAGE_SIZE, CROP_SCALE = 128, 1.25
 _N_SKINS = 256
@@ -175,8 +177,8 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     """Train, resuming from a checkpoint in `work` with the same settings.
 
     Args:
-        settings: encoder, features, steps, images, learning_rate, constant (the share of the steps before it falls),
-            seed.
+        settings: start (nothing, or the digest of the packaged weights, to begin with them), encoder, features, steps,
+            images, learning_rate, constant (the share of the steps before it falls), seed.
         work: folder of the checkpoints; a training of more steps goes on from one of fewer.
         workers: processes that make the batches.
 
@@ -187,7 +189,10 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     device, steps = torch.device("cuda" if torch.cuda.is_available() else "cpu"), settings["steps"]
     head, directions = anny_head(), Directions()
     vertices = torch.from_numpy(spread_points(head))
-    network = StartNetwork(settings["encoder"], settings["features"], directions, vertices).to(device)
+    network = StartNetwork(settings["encoder"], settings["features"], directions, vertices)
+    if settings["start"] != NOTHING:
+        network.load_state_dict(load_start()[0].state_dict())
+    network.to(device)
     judge = Judge(head, directions, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
     checkpoints = _Checkpoints(work, settings)
@@ -248,6 +253,7 @@ def package(network: StartNetwork, settings: dict[str, Any], history: list, fold
     card = {
         "licence": "MIT; trained on people drawn from the packaged head, whose data is CC0, and on no photograph",
         "settings": settings,
+        "started_from": None if settings["start"] == NOTHING else json.loads(start_files()[1].read_text()),
         "held_out": held_out_errors(network, head),
         "curve": [[step, *(round(value, 3) for value in values.values())] for step, values in history],
         "curve_columns": ["step", *history[-1][1]],
@@ -274,6 +280,7 @@ def _on_one_thread(worker: int) -> None:
 def main() -> None:
     """Command line of the pretraining."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--start", choices=(NOTHING, "packaged"), default=NOTHING, help="weights to begin with")
     parser.add_argument("--encoder", default="compact")
     parser.add_argument("--features", type=int, default=256)
     parser.add_argument("--steps", type=int, default=24000)
@@ -285,6 +292,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make the batches")
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
+    if settings["start"] != NOTHING:
+        settings["start"] = hashlib.blake2b(start_files()[0].read_bytes(), digest_size=6).hexdigest()
     try:
         network, history = train(settings, work, workers)
     except UserError as error:

@@ -16,7 +16,10 @@ from mfnet.pretraining import start
 from mfnet.pretraining.people import KnownPhotographs, People
 from mfnet.pretraining.start import Judge, package, spread_points, train
 
-SETTINGS = {"encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "constant": 0.7, "seed": 0}
+SETTINGS = {
+    "start": "nothing", "encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "constant": 0.7,
+    "seed": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +131,12 @@ def test_what_is_packaged_says_the_same_as_what_was_trained(
     card = json.loads((tmp_path / "start.json").read_text())
     assert set(card["held_out"]) == set(card["curve_columns"]) - {"step"}
     assert [row[0] for row in card["curve"]] == [2]
+    assert card["started_from"] is None
+
+
+def test_a_training_begins_with_the_packaged_weights_where_it_is_told_to(tmp_path: Path) -> None:
+    packaged, config = load_start()
+    settings = SETTINGS | {"start": "packaged", "features": config.features, "steps": 2, "learning_rate": 1e-7}
+    network, _ = train(settings, tmp_path, workers=0)
+    for own, other in zip(network.parameters(), packaged.parameters(), strict=True):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=0)
