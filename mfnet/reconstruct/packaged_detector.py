@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -34,6 +35,10 @@ class PackagedDetector:
         self._network, self._config = load_start()
         directions = self._config.directions
         self._flame = Flame(anny_head(), directions.n_shape, directions.n_expression, landmarks_only=True)
+
+    def __reduce__(self) -> tuple[Callable[[], PackagedDetector], tuple[()]]:
+        # Another process reads the weights itself, and once.
+        return _of_this_process, ()
 
     def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
         """See `mfnet.data.landmarks.LandmarkDetector`."""
@@ -77,6 +82,11 @@ class PackagedDetector:
             Crop(box["c"] / shrink + side / 2, box["r"] / shrink + side * 0.6, _SIDES * side)
             for box, side in zip(boxes, sides, strict=True)
         ]
+
+
+@lru_cache(maxsize=1)
+def _of_this_process() -> PackagedDetector:
+    return PackagedDetector()
 
 
 def _everywhere(image_size: tuple[int, int]) -> list[Crop]:
