@@ -128,5 +128,5 @@ def test_preprocess_detects_faces_in_several_processes_as_in_one(head: HeadModel
     )
     pd.testing.assert_frame_equal(together, alone)
     assert len(alone) == len(index)
-    off = np.stack(alone["landmarks"].to_list()) - np.stack(alone["reference"].to_list())
+    off = np.stack(alone["landmarks"].to_list()) - np.stack(alone["landmarks_reference"].to_list())
     assert 0 < np.linalg.norm(off.reshape(len(alone), -1, 2)[:, WITHIN], axis=2).mean() < 0.06
