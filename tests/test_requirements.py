@@ -1,5 +1,7 @@
-"""What pyproject.toml asks for, beside what requirements.lock installs."""
+"""What pyproject.toml asks for, beside what requirements.lock installs, and what a stage imports of it."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,3 +21,12 @@ def test_what_is_locked_is_what_is_asked_for() -> None:
         for pinned in versions:
             (exact,) = pinned
             assert requirement.specifier.contains(exact.version), f"{requirement} is locked as {exact.version}"
+
+
+def test_no_stage_waits_for_torchs_compiler() -> None:
+    """To import it takes as long as all the rest, and twenty processes of a run would."""
+    stages = [f"pipeline.stages.{path.stem}" for path in (ROOT / "pipeline/stages").glob("[a-z]*.py")]
+    assert len(stages) > 8
+    code = f"import sys, {', '.join(stages)}; print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["True", "False"]
