@@ -125,7 +125,7 @@ def trained(encoder: nn.Module, data: StoredBatches) -> dict[str, float]:
         torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-    return held_out_errors(network.eval(), head)
+    return held_out_errors(network.eval(), head, views=3)
 
 
 def main() -> None:

@@ -229,14 +229,15 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
 
 
 @torch.no_grad()
-def held_out_errors(network: StartNetwork, head: HeadModel, image_size: int = IMAGE_SIZE) -> dict[str, float]:
-    """What `Judge.errors` gives for people whom no training drew, alone and in three photographs."""
+def held_out_errors(
+    network: StartNetwork, head: HeadModel, views: int, image_size: int = IMAGE_SIZE
+) -> dict[str, float]:
+    """What `Judge.errors` gives for people whom no training drew, in so many photographs each."""
     judge = Judge(head, network.mfnet.directions, torch.device("cpu"))
     people = People(head, image_size, CROP_SCALE, _N_HELD_OUT_SKINS, _HELD_OUT_SEED)
     errors = []
     for batch in range(_HELD_OUT_BATCHES):
         rng = np.random.default_rng([_HELD_OUT_SEED, batch])
-        views = 1 if batch % 2 else 3
         known = people.draw(rng, 30 // views, views)
         parameters, points = network(known.images)
         errors.append(judge.errors(parameters, points, known))
@@ -254,7 +255,7 @@ def package(network: StartNetwork, settings: dict[str, Any], history: list, fold
         "licence": "MIT; trained on people drawn from the packaged head, whose data is CC0, and on no photograph",
         "settings": settings,
         "started_from": None if settings["start"] == NOTHING else json.loads(start_files()[1].read_text()),
-        "held_out": held_out_errors(network, head),
+        "held_out": {f"photographs: {views}": held_out_errors(network, head, views) for views in (1, 3)},
         "curve": [[step, *(round(value, 3) for value in values.values())] for step, values in history],
         "curve_columns": ["step", *history[-1][1]],
     }
