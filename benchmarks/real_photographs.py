@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,52 +23,60 @@ from mfnet.reconstruct import Reconstructor
 from mfnet.reconstruct.packaged_detector import PackagedDetector
 
 _WITHIN = slice(17, 68)
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 
 
 def read_points(path: Path) -> np.ndarray:
     """The landmarks [68, 2] of a .pts file of iBUG's, in pixels; the first pixel's middle is (1, 1) in the file."""
-    rows = [line.split() for line in path.read_text().split("{")[1].split("}")[0].strip().splitlines()]
-    points = np.array(rows, np.float64)
+    try:
+        rows = [line.split() for line in path.read_text().split("{")[1].split("}")[0].strip().splitlines()]
+        points = np.array(rows, np.float64)
+    except (IndexError, ValueError) as error:
+        raise UserError(f"{path} is no .pts file; expected lines of two numbers between braces") from error
     if points.shape != (68, 2):
         raise UserError(f"{path}: {len(points)} points; expected 68")
     return points - 0.5
 
 
-def photographs(folder: Path | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Photograph [H, W, 3] and landmarks [68, 2] by name: those of a folder, or the astronaut."""
+def photographs(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Names, photographs [H, W, 3] and landmarks [68, 2]: those of a folder, or the astronaut."""
     if folder is None:
         known = json.loads(Path("tests/astronaut_landmarks.json").read_text())["landmarks"]
-        return {"astronaut": (skimage.data.astronaut(), np.array(known))}
-    found = {}
-    for points in sorted(folder.glob("*.pts")):
-        images = [read_image(path) for path in sorted(folder.glob(f"{points.stem}.*")) if path != points]
+        yield "astronaut", skimage.data.astronaut(), np.array(known)
+        return
+    files = sorted(folder.glob("*.pts"))
+    if not files:
+        raise UserError(f"{folder} has no .pts file; expected photographs, each with NAME.pts beside it")
+    for points in files:
+        images = [read_image(path) for path in sorted(folder.glob(f"{points.stem}.*")) if path.suffix in _PHOTOGRAPHS]
         if len(images) != 1 or images[0] is None:
             raise UserError(f"{points}: expected one photograph of the same name beside it")
-        found[points.stem] = images[0], read_points(points)
-    return found
+        yield points.stem, images[0], read_points(points)
 
 
-def errors(photograph: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """Mean distance of the landmarks within the face, in per cent of the outer-eye distance; NaN: no face detected."""
+def percent_off(landmarks: np.ndarray | None, expected: np.ndarray) -> float:
+    """Mean distance of the landmarks within the face, of the outer-eye distance; NaN where no face is found."""
     right, left = OUTER_EYES
     eyes = np.linalg.norm(expected[left] - expected[right])
-    answers = {
-        "crop given": Reconstructor.packaged()([photograph], [expected]).landmarks[0],
-        "nothing given": PackagedDetector()("", photograph),
-    }
-    return {
-        name: np.nan if one is None else float(100 * np.linalg.norm(one - expected, axis=1)[_WITHIN].mean() / eyes)
-        for name, one in answers.items()
-    }
+    off = np.nan if landmarks is None else np.linalg.norm(landmarks - expected, axis=1)[_WITHIN].mean()
+    return float(100 * off / eyes)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, help="photographs, each with NAME.pts beside it")
-    table = pd.DataFrame({name: errors(*one) for name, one in photographs(parser.parse_args().folder).items()}).T
+    network, detector, rows = Reconstructor.packaged(), PackagedDetector(), {}
+    try:
+        for name, photograph, expected in photographs(parser.parse_args().folder):
+            given, found = network([photograph], [expected]).landmarks[0], detector("", photograph)
+            rows[name] = {"crop given": percent_off(given, expected), "nothing given": percent_off(found, expected)}
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    table = pd.DataFrame(rows).T
     if len(table) > 1:
-        table.loc["mean"], table.loc["median"] = table.mean(), table.median()
+        missed = table.isna().sum()
+        table.loc["mean"], table.loc["median"], table.loc["no face found"] = table.mean(), table.median(), missed
     print(table.to_markdown(floatfmt=".1f"))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mfnet.data.crop import crop_around, cut, encode_jpeg, image_of, normalised, read_image
-from mfnet.data.landmarks import N_LANDMARKS, FaceAlignment, LandmarkDetector, exact_landmarks, landmark_detector
+from mfnet.data.landmarks import N_LANDMARKS, LandmarkDetector, exact_landmarks, landmark_detector
 from mfnet.data.multipie import CAMERA_YAW
 from mfnet.errors import UserError
 from mfnet.parallel import parallel_map
@@ -69,7 +69,7 @@ def preprocess(
         rules: for crops and rejects.
         detector: of the landmarks; None reads them from the side file.
         target: folder of the shards.
-        workers: processes; None is one per core. face-alignment works in one.
+        workers: processes; None is one per core. Some detectors work in one alone.
         illuminations: which of Multi-PIE's lights; None is all of them.
         focal: length in the photographs' pixels, of every camera or by its name; None where it is not known.
 
@@ -89,8 +89,7 @@ def preprocess(
     groups = [group for _, group in usable.groupby(["subject", "session"], sort=True)]
     work = partial(_preprocess_shard, root=root, rules=rules, detector=detector, target=target, focals=focals)
     faces = []
-    # face-alignment brings its own threads and device, so it stays in this process.
-    for kept, rejected in parallel_map(work, groups, "faces", 1 if isinstance(detector, FaceAlignment) else workers):
+    for kept, rejected in parallel_map(work, groups, "faces", 1 if detector and detector.one_process else workers):
         faces.append(kept)
         rejects.append(rejected)
     rejected = pd.concat(rejects, ignore_index=True)

@@ -27,7 +27,13 @@ LANDMARK_SPREAD = _OF_PARTS / np.sqrt((_OF_PARTS**2).mean())
 
 
 class LandmarkDetector(Protocol):
-    """Finds the landmarks of one face."""
+    """Finds the landmarks of one face.
+
+    one_process: whether it brings threads and a device of its own, so that several processes would be in its way; one
+    that does not can be pickled.
+    """
+
+    one_process: bool
 
     def __call__(self, relative_path: str, image: np.ndarray) -> np.ndarray | None:
         """[68, 2] pixels of an RGB uint8 image [H, W, 3], 0 at the image's edge; None where there is no face."""
@@ -36,6 +42,8 @@ class LandmarkDetector(Protocol):
 
 class Sidecar:
     """Landmarks from `landmarks.parquet` in the data set's root: columns `path` and `landmarks` (136 numbers)."""
+
+    one_process = False
 
     def __init__(self, root: Path, name: str = SIDECAR) -> None:
         path = root / name
@@ -52,6 +60,8 @@ class Sidecar:
 
 class FaceAlignment:
     """The face-alignment package's 2-D detector; of several faces the one of the highest score."""
+
+    one_process = True
 
     def __init__(self) -> None:
         import face_alignment  # noqa: PLC0415  slow to import, and needed by nobody with a side file

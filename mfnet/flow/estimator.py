@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
@@ -64,8 +63,8 @@ def raft_refinements(
 
     Args:
         model: torchvision's RAFT.
-        first, second: [B, 3, H, W] RGB in [0, 1]. Enlarged, they are padded to multiples of 8 and at least 128 pixels a
-            side by repeating their border.
+        first, second: [B, 3, H, W] RGB in [0, 1]. What RAFT sees is padded to multiples of 8 and at least 128 pixels a
+            side by repeating the border.
         updates: how many.
         enlargement: how many times larger RAFT sees the images.
 
@@ -194,7 +193,7 @@ def load_flow_estimator(name: str = "packaged", updates: int = 6) -> FlowEstimat
 
 
 def read_raft(path: Path) -> tuple[nn.Module, int]:
-    """RAFT with the weights of a file, and how many times larger than they are it was trained to see images.
+    """RAFT with a file's weights, and their enlargement: see `raft_refinements`.
 
     Raises:
         UserError: the file does not hold such weights.
@@ -215,9 +214,12 @@ def read_raft(path: Path) -> tuple[nn.Module, int]:
 
 def _state_and_enlargement(path: Path) -> tuple[dict[str, Tensor], int]:
     if path.suffix != ".safetensors":
-        return torch.load(path, weights_only=True), 1
+        return torch.load(path, weights_only=True, map_location="cpu"), 1
     with safe_open(path, "pt") as opened:
-        return load_file(path), int((opened.metadata() or {}).get("enlargement", 1))
+        enlargement = int((opened.metadata() or {}).get("enlargement", 1))
+        if enlargement < 1:
+            raise ValueError(f"enlargement {enlargement}")
+        return {name: opened.get_tensor(name) for name in opened.keys()}, enlargement  # noqa: SIM118  no mapping
 
 
 def _published(size: str) -> nn.Module:

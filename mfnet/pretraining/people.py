@@ -149,16 +149,17 @@ class People:
         lit = shade(albedo, self._renderer.pixel_normals(view), light).clamp(0, 1).numpy()
         covered = (view.fragments.pix_to_face >= 0).numpy()
         landmarks = ((decoded.landmarks[..., :2] + 1) / 2 * self.image_size).numpy()
-        pictures = [self._developed(rng, *one) for one in zip(lit, covered, landmarks, strict=True)]
+        outfits = [outfit for outfit in rng.integers(0, 2**32, people).tolist() for _ in range(views)]
+        pictures = [self._developed(rng, *one) for one in zip(outfits, lit, covered, landmarks, strict=True)]
         images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
         return images.unflatten(0, (people, views))
 
     def _developed(
-        self, rng: np.random.Generator, head: np.ndarray, covered: np.ndarray, landmarks: np.ndarray
+        self, rng: np.random.Generator, outfit: int, head: np.ndarray, covered: np.ndarray, landmarks: np.ndarray
     ) -> np.ndarray:
         """What a camera writes of a lit head, RGB uint8, with something behind it and perhaps something in front."""
         size = (self.image_size, self.image_size)
-        picture = dressed(rng, head, covered, draw_background(rng, size), landmarks)
+        picture = dressed(outfit, rng, head, covered, draw_background(rng, size), landmarks)
         if rng.uniform() < _OCCLUDED:
             picture = occluded(rng, picture)
         if rng.uniform() < _COARSE:

@@ -9,8 +9,8 @@ interrupted training goes on as an unbroken one would.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -29,10 +29,10 @@ from mfnet.flow.estimator import PACKAGED_WEIGHTS, FlowEstimator, RaftFlow, raft
 from mfnet.head import HeadModel, anny_head
 from mfnet.head.strangers import stranger
 from mfnet.pretraining.motion import KINDS, MotionPairs, Pairs
+from mfnet.pretraining.origin import NOTHING, card_of, digest_of
 
 # The packaged head, and strangers to it; errors are told of another one.
 _STRANGERS, _HELD_OUT = (2, 3, 4), 1
-NOTHING = "nothing"
 _DECAY = 0.8
 # Shares of the kinds of pairs, in the order of KINDS, at the beginning and from half of the training on.
 _FIRST_SHARES, _LAST_SHARES = (0.65, 0.15, 0.05, 0.05, 0.1, 0.0), (0.05, 0.25, 0.15, 0.3, 0.17, 0.08)
@@ -98,7 +98,7 @@ def sequence_loss(predictions: list[Tensor], pairs: Pairs) -> Tensor:
 
 
 def learning_rate_at(step: int, steps: int, highest: float) -> float:
-    """A warm-up of 500 steps or a tenth of them, then a straight line down to nothing."""
+    """A warm-up of 500 steps or of a tenth of them, if that is fewer, then a straight line down to nothing."""
     return highest * min((step + 1) / min(500, steps / 10), 1.02 * (1 - step / steps))
 
 
@@ -168,7 +168,7 @@ def _resume(work: Path, settings: dict, model: Any, optimizer: Any) -> tuple[int
     path = work / "checkpoint.pt"
     if not path.is_file():
         return 0, [], 0.0
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location="cpu")
     if saved["settings"] != json.dumps(settings):
         raise UserError(f"{path} is of a training with {saved['settings']}; use these settings or another --work")
     model.load_state_dict(saved["model"])
@@ -183,7 +183,7 @@ def package(model: torch.nn.Module, card: dict) -> None:
     head = stranger(anny_head(), _HELD_OUT)
     card["head"] = anny_head().fingerprint
     if card["start"] != NOTHING:
-        card["started_from"] = json.loads(PACKAGED_WEIGHTS.with_suffix(".json").read_text())
+        card["started_from"] = card_of(PACKAGED_WEIGHTS.with_suffix(".json"))
     card["held_out_px"] = {f"{size} px": measure(estimator, head, size) for size in card["image_sizes"]}
     PACKAGED_WEIGHTS.parent.mkdir(exist_ok=True)
     state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
@@ -208,8 +208,11 @@ def main() -> None:
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
     if settings["start"] != NOTHING:
-        settings["start"] = hashlib.blake2b(PACKAGED_WEIGHTS.read_bytes(), digest_size=6).hexdigest()
-    pretrain(settings, work, workers)
+        settings["start"] = digest_of(PACKAGED_WEIGHTS)
+    try:
+        pretrain(settings, work, workers)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

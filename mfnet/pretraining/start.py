@@ -9,7 +9,6 @@ so that an interrupted training goes on as an unbroken one would.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import sys
@@ -31,9 +30,9 @@ from mfnet.head import Directions, Flame, HeadModel, anny_head, rotation_from_ax
 from mfnet.method.checkpoint import Checkpoint, History
 from mfnet.method.network import TYPICAL_SCALE, Parameters, decode, in_front_of
 from mfnet.method.start import FOLDER, DensePoints, StartConfig, StartNetwork, load_start, start_files, write_start
+from mfnet.pretraining.origin import NOTHING, card_of, digest_of
 from mfnet.pretraining.people import KnownPhotographs, People
 
-NOTHING = "nothing"
 N_POINTS = 320
 IMAGE_SIZE, CROP_SCALE = 128, 1.25
 _N_SKINS = 256
@@ -154,6 +153,7 @@ class _Checkpoints:
     """Of a training while its rate is constant, from where one of more steps goes on, and of its end."""
 
     def __init__(self, work: Path, settings: dict[str, Any]) -> None:
+        _claim(work, settings)
         self._falls_from, self._constant_share = falls_from(settings), settings["constant"]
         of_any_length = {name: value for name, value in settings.items() if name not in ("steps", "constant")}
         self._constant = Checkpoint(work / "constant", json.dumps(of_any_length))
@@ -173,6 +173,16 @@ class _Checkpoints:
         return step, history
 
 
+def _claim(work: Path, settings: dict[str, Any]) -> None:
+    """Write beside the checkpoints what they are of; a UserError where they are of another training."""
+    told = json.dumps({name: value for name, value in settings.items() if name not in ("steps", "constant")})
+    path = work / "settings.json"
+    if path.is_file() and path.read_text() != told:
+        raise UserError(f"{path} is of a training with {path.read_text()}; use these settings or another --work")
+    work.mkdir(parents=True, exist_ok=True)
+    path.write_text(told)
+
+
 def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetwork, list]:
     """Train, resuming from a checkpoint in `work` with the same settings.
 
@@ -184,27 +194,25 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
 
     Returns:
         The network and its curve.
+
+    Raises:
+        UserError: the folder has checkpoints of another training, or the packaged weights are of another network.
     """
     torch.manual_seed(settings["seed"])
     device, steps = torch.device("cuda" if torch.cuda.is_available() else "cpu"), settings["steps"]
-    head, directions = anny_head(), Directions()
-    vertices = torch.from_numpy(spread_points(head))
-    network = StartNetwork(settings["encoder"], settings["features"], directions, vertices)
-    if settings["start"] != NOTHING:
-        network.load_state_dict(load_start()[0].state_dict())
-    network.to(device)
-    judge = Judge(head, directions, device)
+    network = _first_network(settings).to(device)
+    judge = Judge(anny_head(), network.mfnet.directions, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
     checkpoints = _Checkpoints(work, settings)
-    start, history = checkpoints.restore(network, optimizer)
+    first_step, history = checkpoints.restore(network, optimizer)
     data = StepBatches(steps, settings["images"], settings["seed"])
     # A forked process could not use numba's threads, which the rasterizer has.
     loader = DataLoader(
-        data, batch_size=None, sampler=range(start, steps), num_workers=workers,
+        data, batch_size=None, sampler=range(first_step, steps), num_workers=workers,
         multiprocessing_context="spawn" if workers else None, worker_init_fn=_on_one_thread if workers else None,
     )  # fmt: skip
     began, recent = time.monotonic(), []
-    for step, known in enumerate(map(lambda one: _on(device, one), loader), start):
+    for step, known in enumerate(map(lambda one: _on(device, one), loader), first_step):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, settings)
         # Geometry stays in float32, where millimetres survive.
@@ -216,7 +224,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-        if (step + 1) % _JUDGE_EVERY == 0:
+        if (step + 1) % _JUDGE_EVERY == 0 or step + 1 == steps:
             recent.append(judge.errors(parameters, points, known))
         if (step + 1) % _LOG_EVERY == 0 or step + 1 == steps:
             values = {name: float(np.mean([one[name] for one in recent])) for name in recent[0]}
@@ -226,6 +234,22 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
             print(f"step {step + 1}/{steps}  {told}  {time.monotonic() - began:.0f} s", flush=True)
             checkpoints.save(network, optimizer, step + 1, history)
     return network.cpu().eval(), history
+
+
+def _first_network(settings: Mapping[str, Any]) -> StartNetwork:
+    """With random weights, or the packaged ones."""
+    head, directions = anny_head(), Directions()
+    if settings["start"] == NOTHING:
+        points = torch.from_numpy(spread_points(head))
+        return StartNetwork(settings["encoder"], settings["features"], directions, points)
+    network, config = load_start()
+    asked = (head.fingerprint, settings["encoder"], settings["features"], directions)
+    if asked != (config.head, config.encoder, config.features, config.directions):
+        raise UserError(
+            f"start: the packaged weights are of head {config.head}, encoder {config.encoder} with {config.features} "
+            f"features; expected those settings, or --start {NOTHING}"
+        )
+    return network.train()
 
 
 @torch.no_grad()
@@ -254,7 +278,7 @@ def package(network: StartNetwork, settings: dict[str, Any], history: list, fold
     card = {
         "licence": "MIT; trained on people drawn from the packaged head, whose data is CC0, and on no photograph",
         "settings": settings,
-        "started_from": None if settings["start"] == NOTHING else json.loads(start_files()[1].read_text()),
+        "started_from": None if settings["start"] == NOTHING else card_of(start_files()[1]),
         "held_out": {f"photographs: {views}": held_out_errors(network, head, views) for views in (1, 3)},
         "curve": [[step, *(round(value, 3) for value in values.values())] for step, values in history],
         "curve_columns": ["step", *history[-1][1]],
@@ -294,7 +318,7 @@ def main() -> None:
     settings = vars(parser.parse_args())
     work, workers = settings.pop("work"), settings.pop("workers")
     if settings["start"] != NOTHING:
-        settings["start"] = hashlib.blake2b(start_files()[0].read_bytes(), digest_size=6).hexdigest()
+        settings["start"] = digest_of(start_files()[0])
     try:
         network, history = train(settings, work, workers)
     except UserError as error:

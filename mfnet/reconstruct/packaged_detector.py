@@ -31,6 +31,8 @@ _WIDEST_SPREAD = 0.085
 class PackagedDetector:
     """Finds one face, and its landmarks as the packaged network has them: the face that the network is surest of."""
 
+    one_process = False
+
     def __init__(self) -> None:
         self._network, self._config = load_start()
         directions = self._config.directions

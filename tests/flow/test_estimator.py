@@ -87,29 +87,30 @@ def test_raft_takes_any_size() -> None:
     assert flow.shape == (1, 2, 100, 121)
 
 
-class ShiftedBy(torch.nn.Module):
-    """Stands for RAFT: everything has moved by so many pixels of the images that it is shown."""
+class TellsPlaces(torch.nn.Module):
+    """Stands for RAFT: its flow is the place of every pixel in what it is shown, 0 at the edge."""
 
-    def __init__(self, pixels: float) -> None:
-        super().__init__()
-        self.pixels, self.shown = pixels, (0, 0)
+    shown: tuple[int, ...] = ()
 
     def forward(self, first: torch.Tensor, second: torch.Tensor, num_flow_updates: int) -> list[torch.Tensor]:
         self.shown = tuple(first.shape[-2:])
-        return num_flow_updates * [torch.full_like(first[:, :2], self.pixels)]
+        rows, columns = (torch.arange(side) + 0.5 for side in self.shown)
+        places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+        return num_flow_updates * [places.expand(len(first), -1, -1, -1)]
 
 
 @pytest.mark.parametrize(("enlargement", "shown"), [(1, (128, 128)), (2, (200, 248)), (3, (304, 368))])
 def test_flow_is_in_pixels_of_the_images_however_much_raft_sees_them_enlarged(
     enlargement: int, shown: tuple[int, int]
 ) -> None:
-    model, image = ShiftedBy(6.0), torch.rand(2, 3, 100, 121)
+    model, image = TellsPlaces(), torch.rand(2, 3, 100, 121)
     flows = raft_refinements(model, image, image, 3, enlargement)
     assert model.shown == shown
+    assert len(flows) == 3
     for flow in flows:
         assert flow.shape == (2, 2, 100, 121)
-        torch.testing.assert_close(flow, torch.full_like(flow, 6.0 / enlargement))
-    assert len(flows) == 3
+        torch.testing.assert_close(flow[0, 0, 7], torch.arange(121) + 0.5)
+        torch.testing.assert_close(flow[1, 1, :, 9], torch.arange(100) + 0.5)
 
 
 def test_a_file_of_weights_says_how_much_larger_raft_is_to_see_images(tmp_path: Path) -> None:
@@ -121,9 +122,10 @@ def test_a_file_of_weights_says_how_much_larger_raft_is_to_see_images(tmp_path: 
         assert isinstance(estimator, RaftFlow)
         expected = RaftFlow(estimator.model, 6, enlargement)(*images)
         torch.testing.assert_close(estimator(*images), expected)
-    save_file(state, path, metadata={"enlargement": "twice"})
-    with pytest.raises(UserError, match="does not hold RAFT's weights"):
-        load_flow_estimator(str(path))
+    for wrong in ("twice", "0", "-1"):
+        save_file(state, path, metadata={"enlargement": wrong})
+        with pytest.raises(UserError, match="does not hold RAFT's weights"):
+            load_flow_estimator(str(path))
 
 
 def test_unknown_name_and_wrong_file_are_one_line(tmp_path: Path) -> None:

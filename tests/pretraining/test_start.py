@@ -13,6 +13,7 @@ from mfnet.head import Directions, HeadModel
 from mfnet.method.network import Parameters
 from mfnet.method.start import DensePoints, load_start
 from mfnet.pretraining import start
+from mfnet.pretraining.origin import card_of
 from mfnet.pretraining.people import KnownPhotographs, People
 from mfnet.pretraining.start import Judge, package, spread_points, train
 
@@ -141,3 +142,20 @@ def test_a_training_begins_with_the_packaged_weights_where_it_is_told_to(tmp_pat
     network, _ = train(settings, tmp_path, workers=0)
     for own, other in zip(network.parameters(), packaged.parameters(), strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=0)
+
+
+def test_packaged_weights_of_another_network_are_no_beginning(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"start: the packaged weights are of head .* expected those settings"):
+        train(SETTINGS | {"start": "packaged", "steps": 2}, tmp_path, workers=0)
+
+
+def test_checkpoints_of_another_training_are_not_written_over(tmp_path: Path) -> None:
+    train({**SETTINGS, "steps": 2}, tmp_path, workers=0)
+    with pytest.raises(UserError, match="use these settings or another --work"):
+        train({**SETTINGS, "steps": 2, "seed": 1}, tmp_path, workers=0)
+
+
+def test_a_card_tells_what_a_training_began_with(tmp_path: Path) -> None:
+    card = {"steps": 9, "curve": [[1, 2.0]], "started_from": {"steps": 8, "curve": [[1, 3.0]]}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert card_of(tmp_path / "card.json") == {"steps": 9, "started_from": {"steps": 8}}
