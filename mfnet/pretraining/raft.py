@@ -79,14 +79,21 @@ def end_point_error(predicted: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(estimator: FlowEstimator, head: HeadModel, image_size: int, pairs: int = 64) -> dict[str, dict[str, float]]:
-    """Mean errors in pixels on pairs of a head, by kind, and those of predicting no motion."""
+    """Errors in pixels on pairs of a head, by kind: mean, median, and the mean of predicting no motion."""
     data = MotionPairs([head], image_size, seed=10**6)
     table = {}
     for kind in KINDS:
-        batches = [data.batch(**{kind: 8}) for _ in range(pairs // 8)]
-        errors = [end_point_error(estimator(b.first, b.second), b.flow, b.weight).item() for b in batches]
-        motion = [end_point_error(torch.zeros_like(b.flow), b.flow, b.weight).item() for b in batches]
-        table[kind] = {"error": sum(errors) / len(errors), "motion": sum(motion) / len(motion)}
+        errors, motions, lengths = [], [], []
+        for _ in range(pairs // 8):
+            batch = data.batch(**{kind: 8})
+            predicted = estimator(batch.first, batch.second)
+            errors.append(end_point_error(predicted, batch.flow, batch.weight).item())
+            motions.append(end_point_error(torch.zeros_like(batch.flow), batch.flow, batch.weight).item())
+            lengths.append((predicted - batch.flow).norm(dim=1)[batch.weight[:, 0] > 0])
+        table[kind] = {
+            "error": sum(errors) / len(errors), "median": torch.cat(lengths).median().item(),
+            "motion": sum(motions) / len(motions),
+        }  # fmt: skip
     return table
 
 
