@@ -205,12 +205,7 @@ def train(settings: dict[str, Any], work: Path, workers: int) -> tuple[StartNetw
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"], weight_decay=1e-4)
     checkpoints = _Checkpoints(work, settings)
     first_step, history = checkpoints.restore(network, optimizer)
-    data = StepBatches(steps, settings["images"], settings["seed"])
-    # A forked process could not use numba's threads, which the rasterizer has.
-    loader = DataLoader(
-        data, batch_size=None, sampler=range(first_step, steps), num_workers=workers,
-        multiprocessing_context="spawn" if workers else None, worker_init_fn=_on_one_thread if workers else None,
-    )  # fmt: skip
+    loader = _batches(settings, first_step, workers)
     began, recent = time.monotonic(), []
     for step, known in enumerate(map(lambda one: _on(device, one), loader), first_step):
         for group in optimizer.param_groups:
@@ -250,6 +245,15 @@ def _first_network(settings: Mapping[str, Any]) -> StartNetwork:
             f"features; expected those settings, or --start {NOTHING}"
         )
     return network.train()
+
+
+def _batches(settings: Mapping[str, Any], first_step: int, workers: int) -> DataLoader[KnownPhotographs]:
+    data = StepBatches(settings["steps"], settings["images"], settings["seed"])
+    # A forked process could not use numba's threads, which the rasterizer has.
+    return DataLoader(
+        data, batch_size=None, sampler=range(first_step, len(data)), num_workers=workers,
+        multiprocessing_context="spawn" if workers else None, worker_init_fn=_on_one_thread if workers else None,
+    )  # fmt: skip
 
 
 @torch.no_grad()
