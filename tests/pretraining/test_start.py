@@ -15,7 +15,7 @@ from mfnet.method.start import DensePoints, load_start
 from mfnet.pretraining import start
 from mfnet.pretraining.origin import card_of
 from mfnet.pretraining.people import KnownPhotographs, People
-from mfnet.pretraining.start import Judge, package, spread_points, train
+from mfnet.pretraining.start import Judge, blended, package, spread_points, train
 
 SETTINGS = {
     "start": "nothing", "encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "constant": 0.7,
@@ -159,3 +159,14 @@ def test_a_card_tells_what_a_training_began_with(tmp_path: Path) -> None:
     card = {"steps": 9, "curve": [[1, 2.0]], "started_from": {"steps": 8, "curve": [[1, 3.0]]}}
     (tmp_path / "card.json").write_text(json.dumps(card))
     assert card_of(tmp_path / "card.json") == {"steps": 9, "started_from": {"steps": 8}}
+
+
+def test_a_blend_lies_between_what_a_network_was_and_what_it_became(tmp_path: Path) -> None:
+    before, after = (train(SETTINGS | {"steps": 2, "seed": seed}, tmp_path / str(seed), 0)[0] for seed in (0, 1))
+    for share, expected in ((0.0, before), (1.0, after)):
+        for own, other in zip(blended(before, after, share).parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(own, other)
+    quarter = blended(before, after, 0.25).state_dict()
+    name = "mfnet.shared_head.0.weight"
+    between = 0.75 * before.state_dict()[name] + 0.25 * after.state_dict()[name]
+    torch.testing.assert_close(quarter[name], between)
