@@ -337,6 +337,8 @@ def main() -> None:
     parser.add_argument("--blend", type=float, default=1.0, help="share of the way from the weights begun with")
     settings = vars(parser.parse_args())
     work, workers, blend = (settings.pop(name) for name in ("work", "workers", "blend"))
+    if not 0 < blend <= 1 or (blend < 1 and settings["start"] == NOTHING):
+        parser.error("--blend: expected above 0 to 1, and below 1 only with --start packaged")
     if settings["start"] != NOTHING:
         settings["start"] = digest_of(start_files()[0])
     try:

@@ -6,6 +6,7 @@ import torch
 
 from mfnet.head import Flame, HeadModel
 from mfnet.method.network import decode
+from mfnet.pretraining import people as people_module
 from mfnet.pretraining.people import KnownPhotographs, People
 from mfnet.render import rasterize
 
@@ -76,3 +77,16 @@ def test_the_photographs_of_a_person_have_one_shape_and_many_poses(people: Peopl
     assert torch.isfinite(known.images).all()
     assert known.images.amin() >= 0
     assert known.images.amax() <= 1
+
+
+def test_the_photographs_of_a_person_show_the_same_outfit(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    outfits, dress = [], people_module.dressed
+
+    def noted(outfit: int, *others: object) -> np.ndarray:
+        outfits.append(outfit)
+        return dress(outfit, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(people_module, "dressed", noted)
+    people.draw(np.random.default_rng(0), 3, 2)
+    assert outfits[::2] == outfits[1::2]
+    assert len(set(outfits)) == 3
