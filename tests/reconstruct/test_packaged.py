@@ -12,6 +12,7 @@ import skimage
 from PIL import ExifTags, Image
 
 from mfnet.config import SynthesizeParams
+from mfnet.data import faces
 from mfnet.data.crop import written_focal
 from mfnet.data.faces import CropRules, preprocess
 from mfnet.data.index import build_index
@@ -112,7 +113,9 @@ def test_the_focal_length_that_a_camera_has_written_is_used(tmp_path: Path) -> N
     assert written_focal(plain) is None
 
 
-def test_preprocess_detects_faces_in_several_processes_as_in_one(head: HeadModel, tmp_path: Path) -> None:
+def test_preprocess_detects_faces_in_several_processes_as_in_one(
+    head: HeadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Detected landmarks are those of the side file but for a detector's error, whichever process detects them."""
     head.save(tmp_path / "head.npz")
     small = SynthesizeParams(
@@ -123,16 +126,24 @@ def test_preprocess_detects_faces_in_several_processes_as_in_one(head: HeadModel
     index = build_index(root)
     index = index[index["camera"].isin(["05_1", "13_0", "08_0"])]
     rules = CropRules(image_size=64, scale=1.25, min_face_pixels=60, min_sharpness=2)
+    processes, in_parallel = [], faces.parallel_map
+
+    def noted(work, groups, label, workers):  # type: ignore[no-untyped-def]
+        processes.append(workers)
+        return in_parallel(work, groups, label, workers)
+
+    monkeypatch.setattr(faces, "parallel_map", noted)
     together, alone = (
         preprocess(index, root, rules, PackagedDetector(), tmp_path / f"faces{workers}", workers)[0]
         for workers in (2, 1)
     )
+    assert processes == [2, 1]
     # What crosses to another process is no copy: every process has one detector.
     detectors = [pickle.loads(pickle.dumps(PackagedDetector())) for _ in range(2)]
     assert detectors[0] is detectors[1]
     assert len(pickle.dumps(PackagedDetector())) < 1000
     pd.testing.assert_series_equal(together["path"], alone["path"])
-    both = [np.stack(faces["landmarks"].to_list()) for faces in (together, alone)]
+    both = [np.stack(kept["landmarks"].to_list()) for kept in (together, alone)]
     # A crop may be a pixel off where threads add up in another order.
     np.testing.assert_allclose(*both, atol=0.02)
     assert len(alone) == len(index)
