@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import roma
 import torch
 from torch import Tensor, nn
 
@@ -163,6 +162,8 @@ def in_front_of(parameters: Parameters, lens: Lens | None) -> Parameters:
     """
     if lens is None:
         return parameters
+    import roma  # noqa: PLC0415 (it imports torch's compiler, which takes as long as all the rest)
+
     turn = lens.turn(parameters.camera.flatten(0, 1)[:, 1:]).view_as(parameters.rotation)
     return parameters._replace(rotation=roma.rotvec_composition((turn, parameters.rotation)))
 
