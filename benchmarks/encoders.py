@@ -20,16 +20,9 @@ from mfnet.head import Directions, anny_head
 from mfnet.method.encoders import CompactEncoder
 from mfnet.method.network import Parameters
 from mfnet.method.start import StartNetwork
+from mfnet.pretraining.judge import IMAGE_SIZE, WEIGHTS, Judge, held_out_errors, spread_points
 from mfnet.pretraining.people import KnownPhotographs
-from mfnet.pretraining.start import (
-    IMAGE_SIZE,
-    WEIGHTS,
-    Judge,
-    StepBatches,
-    held_out_errors,
-    learning_rate_at,
-    spread_points,
-)
+from mfnet.pretraining.start import StepBatches, learning_rate_at
 from mfnet.render.camera import Lens
 
 FEATURES, IMAGES = 256, 32

@@ -1,21 +1,17 @@
-"""The start's training, at its smallest: what it is judged by, and that it goes on where it stopped."""
+"""The start's training, at its smallest: it goes on where it stopped, and what is packaged is what was trained."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import roma
 import torch
 
 from mfnet.errors import UserError
-from mfnet.head import Directions, HeadModel
-from mfnet.method.network import Parameters
-from mfnet.method.start import DensePoints, load_start
-from mfnet.pretraining import start
+from mfnet.head import HeadModel
+from mfnet.method.start import load_start
+from mfnet.pretraining import judge, start
 from mfnet.pretraining.origin import card_of
-from mfnet.pretraining.people import KnownPhotographs, People
-from mfnet.pretraining.start import Judge, blended, package, spread_points, train
+from mfnet.pretraining.start import blended, package, train
 
 SETTINGS = {
     "start": "nothing", "encoder": "compact", "features": 8, "images": 2, "learning_rate": 1e-3, "constant": 0.7,
@@ -28,59 +24,6 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "_N_SKINS", 2)
     monkeypatch.setattr(start, "_LOG_EVERY", 2)
     monkeypatch.setattr(start, "_JUDGE_EVERY", 1)
-
-
-def test_the_points_are_spread_over_face_and_ears(head: HeadModel) -> None:
-    points = spread_points(head)
-    assert len(set(points)) == start.N_POINTS
-    inside = head.regions["face"] | head.regions["ears"]
-    assert inside[points].all()
-    places = head.template[points]
-    between = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(points))
-    # None stands much closer to its neighbour than the others do.
-    assert between.min(1).min() > 0.4 * np.median(between.min(1))
-
-
-def true_parameters(known: KnownPhotographs) -> Parameters:
-    """What a network without error would say: the truth with rotations against the ray to the head."""
-    truth = known.truth
-    turn = known.lens.turn(truth.camera.flatten(0, 1)[:, 1:]).view_as(truth.rotation)
-    rotation = roma.rotvec_composition((-turn, truth.rotation))
-    return truth._replace(shape=truth.shape[:, :100], expression=truth.expression[:, :50], rotation=rotation)
-
-
-def true_points(head: HeadModel, known: KnownPhotographs, spread: float) -> DensePoints:
-    vertices = torch.from_numpy(spread_points(head))
-    places = known.vertices[:, vertices, :2].unflatten(0, known.images.shape[:2])
-    return DensePoints(vertices, places, torch.full(places.shape[:-1], spread))
-
-
-def test_the_truth_has_no_error_but_what_the_network_has_no_directions_for(head: HeadModel) -> None:
-    known = People(head, start.IMAGE_SIZE, start.CROP_SCALE, 2, 0).draw(np.random.default_rng(0), 2, 2)
-    judge = Judge(head, Directions(), torch.device("cpu"))
-    truth = true_parameters(known)
-    points = true_points(head, known, 0.01)
-    errors = judge.errors(truth, points, known)
-    assert errors["points_percent"] < 1e-3
-    assert errors["landmarks_percent"] < 0.5
-    assert errors["rotation_degrees"] < 0.1
-    assert errors["skin_mm"] < 0.5
-    turned = truth._replace(rotation=truth.rotation + torch.tensor([0.0, 0.1, 0.0]))
-    assert judge.errors(turned, points, known)["rotation_degrees"] > 3
-    worse = judge.losses(turned, points._replace(places=points.places + 0.05), known)
-    for name, value in judge.losses(truth, points, known).items():
-        assert value <= worse[name] + 1e-6, name
-
-
-def test_the_spread_that_is_said_is_best_where_it_is_the_error(head: HeadModel) -> None:
-    known = People(head, start.IMAGE_SIZE, start.CROP_SCALE, 2, 0).draw(np.random.default_rng(0), 1, 1)
-    judge = Judge(head, Directions(), torch.device("cpu"))
-    truth = true_parameters(known)
-    off = [true_points(head, known, spread) for spread in (0.01, 0.02, 0.04)]
-    terms = [
-        judge.losses(truth, points._replace(places=points.places + 0.02), known)["points"].item() for points in off
-    ]
-    assert terms[1] < min(terms[0], terms[2])
 
 
 def test_a_resumed_training_goes_on_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +61,8 @@ def test_a_longer_training_goes_on_from_where_the_rate_of_a_shorter_one_fell(tmp
 def test_what_is_packaged_says_the_same_as_what_was_trained(
     head: HeadModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "_N_HELD_OUT_SKINS", 2)
-    monkeypatch.setattr(start, "_HELD_OUT_BATCHES", 2)
+    monkeypatch.setattr(judge, "_N_HELD_OUT_SKINS", 2)
+    monkeypatch.setattr(judge, "_HELD_OUT_BATCHES", 2)
     settings = SETTINGS | {"steps": 2}
     network, history = train(settings, tmp_path, workers=0)
     package(network, settings, history, tmp_path)
