@@ -164,7 +164,7 @@ def data(faces: tuple[pd.DataFrame, Path], tree: Path, head: HeadModel, request:
 
 
 def test_precomputed_flow_goes_from_landmark_to_landmark(data: TripletData) -> None:
-    """Even where the views are far apart: by a quarter of the crop, within two of its 128 pixels."""
+    """Even where the views are far apart: by a quarter of the crop, within two and a half of its 128 pixels."""
     batch = next(data.batches(16))
     assert batch.pairs.target is not None
     assert batch.pairs.consistency is not None
@@ -177,7 +177,7 @@ def test_precomputed_flow_goes_from_landmark_to_landmark(data: TripletData) -> N
         missed.append((there_by_flow - there).norm(dim=-1)[known])
         moved.append((here - there).norm(dim=-1)[known])
     assert len(torch.cat(missed)) > 100
-    assert torch.cat(missed).median() < 2 / 64
+    assert torch.cat(missed).median() < 2.5 / 64
     assert torch.cat(moved).median() > 8 / 64
 
 
