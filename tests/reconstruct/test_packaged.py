@@ -40,7 +40,7 @@ def reconstruction() -> Reconstruction:
 
 
 def test_the_packaged_network_sees_where_a_real_face_is(reconstruction: Reconstruction) -> None:
-    assert percent_off(reconstruction.landmarks[0]) < 4.5
+    assert percent_off(reconstruction.landmarks[0]) < 5
     assert abs(reconstruction.parameters["shape"]).max() < 3
 
 
