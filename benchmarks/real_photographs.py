@@ -68,10 +68,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, help="photographs, each with NAME.pts beside it")
+    folder = parser.parse_args().folder
     network, detector, rows = Reconstructor.packaged(), PackagedDetector(), {}
     fit = Reconstructor.fitting(anny_head())
     try:
-        for name, photograph, expected in photographs(parser.parse_args().folder):
+        for name, photograph, expected in photographs(folder):
             given, found = network([photograph], [expected]).landmarks[0], detector("", photograph)
             rows[name] = {
                 "crop given": percent_off(given, expected),

@@ -92,12 +92,10 @@ def _at_rest(jaw: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_errors(
-    network: StartNetwork, head: HeadModel, views: int, image_size: int = IMAGE_SIZE
-) -> dict[str, float]:
+def held_out_errors(network: StartNetwork, head: HeadModel, views: int) -> dict[str, float]:
     """What `Judge.errors` gives for people whom no training drew, in so many photographs each."""
     judge = Judge(head, network.mfnet.directions, torch.device("cpu"))
-    people = People(head, image_size, CROP_SCALE, _N_HELD_OUT_SKINS, _HELD_OUT_SEED)
+    people = People(head, IMAGE_SIZE, CROP_SCALE, _N_HELD_OUT_SKINS, _HELD_OUT_SEED)
     errors = []
     for batch in range(_HELD_OUT_BATCHES):
         rng = np.random.default_rng([_HELD_OUT_SEED, batch])
