@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mfnet.errors import UserError
 from pipeline.registry.aliases import promote, rollback
 from pipeline.retrain.flow import retrain
-from pipeline.retrain.server import scheduling_server
+from pipeline.retrain.server import named_server, scheduling_server
 from pipeline.retrain.stages import StageError
 from pipeline.tracking import connect
 
@@ -38,7 +38,8 @@ def main() -> None:
             promote(connect(), options.version)
             print(f"champion: version {options.version}")
         else:
-            print(retrain(options.stage))
+            with named_server():
+                print(retrain(options.stage))
     except (UserError, StageError) as error:
         sys.exit(f"error: {error}")
     except MlflowException as error:

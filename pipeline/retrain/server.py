@@ -1,4 +1,4 @@
-"""The Prefect server that a schedule needs: the one that is named, or a local one that is started here."""
+"""The Prefect server: the one that is named, or a local one that is started here for a schedule."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -29,16 +30,15 @@ def scheduling_server(port: int = 4200, patience: float = 180.0) -> Iterator[str
 
     Args:
         port: of the local one.
-        patience: seconds that it may take to start.
+        patience: seconds that it may take to start, or the named one to answer.
 
     Raises:
         UserError: the named server does not answer, or the local one does not start.
     """
     named = PREFECT_API_URL.value()
     if named:
-        if not _reachable():
-            raise UserError(f"retrain: no Prefect server answers at {named}; start it, or unset PREFECT_API_URL")
-        yield named
+        with named_server(patience):
+            yield named
         return
     url = f"http://{_HOST}:{port}/api"
     with temporary_settings({PREFECT_API_URL: url}):
@@ -56,6 +56,41 @@ def scheduling_server(port: int = 4200, patience: float = 180.0) -> Iterator[str
         finally:
             server.terminate()
             server.wait()
+
+
+@contextmanager
+def named_server(patience: float = 60.0) -> Iterator[None]:
+    """The server that PREFECT_API_URL or the profile names, if any, answers before this block is entered.
+
+    Args:
+        patience: seconds that it may take, as where it is being restarted.
+
+    Raises:
+        UserError: it does not answer, or has gone away inside the block for longer than Prefect's client waits.
+    """
+    named = PREFECT_API_URL.value()
+    if not named:
+        yield
+        return
+    away = UserError(f"retrain: no Prefect server answers at {named}; start it, or unset PREFECT_API_URL")
+    _wait_for_named(named, patience, away)
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, httpx.TransportError) or isinstance(error.__cause__, httpx.TransportError):
+            raise away from error
+        raise
+
+
+def _wait_for_named(url: str, patience: float, away: UserError) -> None:
+    if _reachable():
+        return
+    print(f"waits up to {patience:.0f} s for the Prefect server at {url}", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + patience
+    while not _reachable():
+        if time.monotonic() > deadline:
+            raise away
+        time.sleep(0.5)
 
 
 def _start(port: int) -> subprocess.Popen[bytes]:

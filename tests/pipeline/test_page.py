@@ -120,20 +120,62 @@ def test_a_work_pool_runs_what_prefect_yaml_deploys(clone: Clone, prefect: Prefe
         assert state(prefect, run_id) == "COMPLETED", (clone.folder / "tmp_process.log").read_text()[-3000:]
 
 
-def test_a_server_that_is_restarted_meanwhile_is_told_the_end(clone: Clone, prefect: PrefectServer) -> None:
-    clone.change({"train": {"steps": 60, "checkpoint_every": 2, "picture_every": 60}})
+def begin_long(clone: Clone, prefect: PrefectServer, steps: int, **more: str) -> subprocess.Popen[str]:
+    """Begin a retraining by hand, with more variables, and come back in the middle of its training."""
+    # A run that was cancelled has left one, of a training that this one does not go on with.
+    checkpoint = clone.folder / "models/mfnet.partial/checkpoint.pt"
+    checkpoint.unlink(missing_ok=True)
+    clone.change({"train": {"steps": steps, "checkpoint_every": 2, "picture_every": steps}})
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.retrain"], cwd=clone.folder, env=variables(prefect), text=True,
+        [sys.executable, "-m", "pipeline.retrain"], cwd=clone.folder, env=variables(prefect) | more, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    wait_for((clone.folder / "models/mfnet.partial/checkpoint.pt").is_file, 240)
+    wait_for(lambda: checkpoint.is_file() or process.poll() is not None, 240)
+    assert trainings(clone)
+    return process
+
+
+def newest_by_hand(prefect: PrefectServer) -> dict:  # type: ignore[type-arg]
+    # Those of deployments wait for their schedules.
+    runs = post(prefect, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
+    return next(run for run in runs if run["deployment_id"] is None)  # type: ignore[index]
+
+
+def test_a_server_that_is_restarted_meanwhile_is_told_the_end(clone: Clone, prefect: PrefectServer) -> None:
+    process = begin_long(clone, prefect, steps=60)
     prefect.stop()
     time.sleep(3)
     prefect.start()
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said[-3000:]
-    # Those of deployments wait for their schedules.
-    runs = post(prefect, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
-    newest = next(run for run in runs if run["deployment_id"] is None)  # type: ignore[index]
-    assert newest["state"]["type"] == "COMPLETED"
+    assert newest_by_hand(prefect)["state"]["type"] == "COMPLETED"
     assert {run["status"] for run in mlflow_runs(clone.folder)} <= {"FINISHED", "KILLED"}
+
+
+def test_a_server_that_is_only_starting_is_waited_for(clone: Clone, prefect: PrefectServer) -> None:
+    prefect.stop()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.retrain"], cwd=clone.folder, env=variables(prefect), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    first = next(line for line in process.stderr if "Prefect server" in line)
+    assert first == f"waits up to 60 s for the Prefect server at {prefect.variables['PREFECT_API_URL']}\n"
+    prefect.start()
+    said, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors[-3000:]
+    assert "nothing new: the model is up to date" in said
+    assert newest_by_hand(prefect)["state"]["type"] == "COMPLETED"
+
+
+def test_a_server_that_stays_away_is_one_line(clone: Clone, prefect: PrefectServer) -> None:
+    # Prefect's client tries five times each time that it wants something, which takes minutes.
+    process = begin_long(clone, prefect, steps=30, PREFECT_CLIENT_MAX_RETRIES="1")
+    prefect.stop()
+    said, _ = process.communicate(timeout=400)
+    prefect.start()
+    assert process.returncode == 1
+    url = prefect.variables["PREFECT_API_URL"]
+    expected = f"error: retrain: no Prefect server answers at {url}; start it, or unset PREFECT_API_URL"
+    # Prefect's threads have something to say after it.
+    assert expected in said.splitlines(), said[-3000:]
