@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d, pad
@@ -111,15 +113,21 @@ def coverage(
 
     def inside(margin: float) -> Tensor:
         radius = max(1, round(margin * fragments.pix_to_face.shape[-1]))
-        window, around = 2 * radius + 1, (radius, radius, radius, radius)
-        kept = 1 - max_pool2d(pad(background, around, value=1), window, 1)
-        kept = kept * avg_pool2d(kept, window, 1, radius)
+        around = (radius, radius, radius, radius)
+        kept = 1 - _pooled(max_pool2d, pad(background, around, value=1), radius)
+        kept = kept * _pooled(avg_pool2d, pad(kept, around), radius)
         return grid_sample(kept, position, align_corners=False, padding_mode="border")
 
     if loose is None:
         return inside(_SILHOUETTE)
     of_loose = loose[space.fragment_faces.clamp(min=0)][:, None]
     return torch.where(of_loose, inside(_LOOSE * _SILHOUETTE), inside(_SILHOUETTE))
+
+
+def _pooled(pool: Callable[..., Tensor], image: Tensor, radius: int) -> Tensor:
+    """`pool(image, 2 * radius + 1, stride=1)`, its square window as a column and a row, which is many times faster."""
+    window = 2 * radius + 1
+    return pool(pool(image, (window, 1), 1), (1, window), 1)
 
 
 def fuse_textures(textures: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
