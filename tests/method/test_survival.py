@@ -45,6 +45,26 @@ def begin(script: Path, folder: Path, training: Path) -> subprocess.Popen[bytes]
     return subprocess.Popen([sys.executable, str(script), str(folder), str(training)], env=os.environ | own)
 
 
+def wait_in_training(process: subprocess.Popen[bytes], checkpoint: Path, steps: int, share: float) -> None:
+    """Until it has written so many checkpoints, one a step, and a share of a step's time has gone by since."""
+    written, moments = written_at(checkpoint), [time.monotonic()]
+    while len(moments) <= steps:
+        assert process.poll() is None, "it has ended before it could be killed"
+        newest = written_at(checkpoint)
+        if newest not in (0, written):
+            written = newest
+            moments.append(time.monotonic())
+        time.sleep(0.005)
+    time.sleep(share * (moments[-1] - moments[-2]))
+
+
+def written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -59,13 +79,9 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(bench: Workbench, tm
     assert begin(script, tmp_path / "unbroken", training).wait() == 0
     moments, checkpoint = random.Random(0), tmp_path / "killed/model.partial/checkpoint.pt"
     for _ in range(kills):
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = begin(script, tmp_path / "killed", training)
-        # It comes further each time: one checkpoint is waited for, then it ends at any moment.
-        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 1))
-        assert process.poll() is None, "it has ended before it could be killed"
+        # At most six steps of eight, so that it never ends before it is killed, on however fast a machine.
+        wait_in_training(process, checkpoint, moments.randint(2, 5), moments.random())
         process.kill()
         process.wait()
     assert begin(script, tmp_path / "killed", training).wait() == 0
