@@ -24,7 +24,7 @@ def main(stage: Callable[..., None]) -> None:
 
     SIGTERM, which Slurm, Kubernetes and Prefect send, ends it as Ctrl-C does: in one line and status 130.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _stop_at_first(signal.SIGTERM, signal.SIGINT)
     wanted = list(inspect.signature(stage).parameters)
     if len(sys.argv) - 1 != len(wanted):
         sys.exit(f"error: {Path(sys.argv[0]).stem}: expected {' '.join(wanted).upper() or 'no argument'}")
@@ -35,6 +35,23 @@ def main(stage: Callable[..., None]) -> None:
     except KeyboardInterrupt:
         print(f"stopped: {Path(sys.argv[0]).stem}; the same command goes on from here", file=sys.stderr)
         sys.exit(_STOPPED)
+
+
+def _stop_at_first(*signals: signal.Signals) -> None:
+    """The first of these signals is a KeyboardInterrupt. Others are ignored from then on, so that runs are closed.
+
+    Whoever stops a stage often does so twice: DVC, torchrun and a terminal pass on what the stage has heard already.
+    """
+    # A script's background jobs are not to hear Ctrl-C.
+    heard = [one for one in signals if signal.getsignal(one) is not signal.SIG_IGN]
+
+    def stop(number: int, frame: object) -> None:
+        for one in heard:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for one in heard:
+        signal.signal(one, stop)
 
 
 def repository_root() -> Path:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import psutil
 
 # What a stage has to close its runs in, seconds; Prefect kills the flow itself half a minute after it has asked.
-_GRACE = 15.0
+_GRACE = 22.0
 
 
 def run_child(
@@ -47,7 +47,7 @@ def run_child(
 def stop_group(group: int) -> None:
     """End every process of a group, and those that they have started in groups of their own, as torchrun does.
 
-    By SIGTERM, and by SIGKILL what has not ended a quarter of a minute later.
+    By SIGTERM, and by SIGKILL what has not ended 22 seconds later.
     """
     own = _members(group)
     with suppress(psutil.Error):

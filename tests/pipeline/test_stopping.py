@@ -26,8 +26,10 @@ main(stage)
 """
 
 
+@pytest.mark.parametrize("again", [0, 20])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stage_that_is_stopped_says_so_and_closes_its_runs(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_stage_that_is_stopped_says_so_and_closes_its_runs(tmp_path: Path, how: signal.Signals, again: int) -> None:
+    """However often it is told: DVC, torchrun and a terminal pass on what it has heard already."""
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     process = subprocess.Popen(
@@ -40,6 +42,9 @@ def test_a_stage_that_is_stopped_says_so_and_closes_its_runs(tmp_path: Path, how
             break
         time.sleep(0.2)
     process.send_signal(how)
+    for _ in range(again):
+        time.sleep(0.01)
+        process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "stopped: train; the same command goes on from here"
