@@ -47,7 +47,7 @@ def run_child(
 def stop_group(group: int) -> None:
     """End every process of a group, and those that they have started in groups of their own, as torchrun does.
 
-    By SIGTERM, and by SIGKILL what has not ended 22 seconds later.
+    By SIGTERM, and by SIGKILL what has not ended `_GRACE` seconds later.
     """
     own = _members(group)
     with suppress(psutil.Error):

@@ -69,6 +69,7 @@ def test_one_that_goes_away_meanwhile_is_one_line_and_other_errors_stay_what_the
     server.shutdown()
 
 
-def test_where_none_is_named_none_is_asked() -> None:
+def test_where_none_is_named_none_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.retrain.server._reachable", lambda: pytest.fail("asked"))
     with temporary_settings(restore_defaults={PREFECT_API_URL}), named_server(patience=0):
         pass

@@ -229,7 +229,7 @@ def test_scores_are_those_of_a_transcription_of_the_protocol_on_other_libraries(
         assert score.mne_rad == pytest.approx(angle, abs=1e-5), setting
 
 
-CASES = Path(os.environ.get("FACESCAPE_CASES", Path(__file__).parents[2] / ".." / "shared" / "facescape_cases"))
+CASES = Path(os.environ.get("FACESCAPE_CASES", Path(__file__).parents[4] / "shared" / "facescape_cases"))
 
 
 @pytest.mark.skipif(not (CASES / "expected.json").is_file(), reason="the benchmark's worked cases are not here")
